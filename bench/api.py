@@ -6,21 +6,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from pydantic import ValidationError
-
 from bench import flops, plugins
-from bench.errors import UserError, did_you_mean
+from bench.errors import UserError, check_type, did_you_mean
 from bench.frozen import Frozen, record_fault
 from bench.models.architecture import Architecture
 from bench.models.architectures import named
 from bench.models.sizes import Size
 from bench.optimizers import Optimizer
 from bench.run import SETTINGS, Run
-from bench.strict_yaml.complaints import Complaint, complaints_of
+from bench.strict_yaml.complaints import Complaint, of_values, refuse
 from bench.suite import entries
 from bench.suite.entries import At
 from bench.tasks import PROTOCOLS, Task
@@ -59,7 +57,7 @@ def make_task(name: str, *, protocol: str = "paper", **settings: Any) -> Task:
     Raises:
         UserError: no task has this name, or a setting does not fit.
     """
-    if protocol not in PROTOCOLS:
+    if not isinstance(protocol, str) or protocol not in PROTOCOLS:
         raise UserError(f"unknown protocol '{protocol}'{did_you_mean(protocol, PROTOCOLS)}")
     entry = At({"name": name, **_plain(settings)}, ())
     ((task, _),) = _accepted(lambda complaints: entries.tasks([entry], [protocol], complaints))
@@ -113,21 +111,23 @@ def make_run(
     for name in settings:
         if name not in valid:
             raise UserError(f"unknown setting '{name}'{did_you_mean(name, sorted(valid))}")
-    if "optimizer" in settings:
-        settings["optimizer"] = _optimizer(settings["optimizer"], steps)
-    made = _architecture(architecture)
-    checkpoints = settings.pop("checkpoints", ())
-    numbers = _plain({"learning_rate": learning_rate, "steps": steps, **settings})
-    return _valid(
+    values = _plain({"learning_rate": learning_rate, "steps": steps, **settings})
+    if "optimizer" in values:
+        values["optimizer"] = _optimizer(values["optimizer"])
+    pattern = _architecture(architecture)
+    run = of_values(
         Run,
         {
+            **values,
             "task": _task(task),
-            "architecture": made,
-            "size": _size(made, layers, width, heads),
-            "checkpoints": _checkpoints(checkpoints, numbers["steps"]),
-            **numbers,
+            "architecture": pattern,
+            "size": _size(pattern, layers, width, heads),
+            "checkpoints": _checkpoints(values.get("checkpoints", ()), values["steps"]),
         },
     )
+    if fault := run.optimizer.fault(run.steps):
+        raise UserError(f"optimizer: {fault}")
+    return run
 
 
 def make_model(
@@ -211,6 +211,7 @@ def load_plugin(file: str | Path) -> None:
     Raises:
         UserError: the file is missing, fails, offers nothing, or uses a name that exists.
     """
+    check_type("file", file, str | Path, "the path of a Python file")
     plugins.load([Path(file)])
 
 
@@ -236,36 +237,38 @@ def _recordable(settings: F, name: str) -> F:
 
 
 def _size(architecture: Architecture, layers: int, width: int, heads: int) -> Size:
-    return _valid(Size, _plain({"layers": layers, "width": width, "heads": heads})).of(architecture)
+    return of_values(Size, _plain({"layers": layers, "width": width, "heads": heads})).of(architecture)
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values, with NumPy's numbers as Python's."""
-    return {
-        name: value.item() if hasattr(value, "item") and not getattr(value, "shape", ()) else value
-        for name, value in values.items()
-    }
+    """The values, with NumPy's numbers as Python's, also those in lists and mappings."""
+    return {name: _plain_value(value) for name, value in values.items()}
 
 
-def _checkpoints(listed: Any, last: Any) -> list[Any]:
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return _plain(value)
+    if isinstance(value, list | tuple):
+        return [_plain_value(part) for part in value]
+    return value.item() if hasattr(value, "item") and not getattr(value, "shape", ()) else value
+
+
+def _checkpoints(listed: Any, last: Any) -> tuple[Any, ...]:
     """The steps that a user lists, unchecked, and the last step, which may be listed or not.
 
     Raises:
         UserError: it is not a list, or contains other lists.
     """
-    if (
-        not isinstance(listed, Sequence)
-        or isinstance(listed, str)
-        or any(isinstance(step, Iterable) and not isinstance(step, str) for step in listed)
-    ):
+    check_type("checkpoints", listed, list | tuple | range, "a list of steps")
+    if any(isinstance(step, Iterable) and not isinstance(step, str) for step in listed):
         raise UserError(f"checkpoints: expected a list of steps, got {listed!r}")
-    return [*dict.fromkeys(listed), *([] if last in listed else [last])]  # `last` may be anything
+    return (*dict.fromkeys(listed), *(() if last in listed else (last,)))  # `last` may be anything
 
 
-def _optimizer(value: Any, steps: int) -> Optimizer:
+def _optimizer(value: Any) -> Optimizer:
     if isinstance(value, Optimizer):
         return value
-    (optimizer,) = _accepted(lambda complaints: entries.optimizers([At(value, ())], steps, complaints))
+    (optimizer,) = _accepted(lambda complaints: entries.optimizers([At(value, ())], None, complaints))
     return optimizer
 
 
@@ -282,23 +285,5 @@ def _accepted(read: Callable[[list[Complaint]], T]) -> T:
         raise UserError(f"settings must be text, numbers, lists and mappings: {error}") from None
     except ValueError:  # of `json`, for NaN and infinities
         raise UserError("settings must be finite numbers: one is NaN or infinite") from None
-    _refuse(complaints)
+    refuse(complaints)
     return value
-
-
-def _valid(model: type[F], values: Mapping[str, Any]) -> F:
-    """A `model` of these values.
-
-    Raises:
-        UserError: a value does not fit.
-    """
-    try:
-        return model.model_validate(dict(values))
-    except ValidationError as error:
-        _refuse(complaints_of(error, model, dict(values)))
-        raise
-
-
-def _refuse(complaints: Sequence[Complaint]) -> None:
-    if complaints:
-        raise UserError("\n".join(dict.fromkeys(complaint.message for complaint in complaints)))

@@ -7,6 +7,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterable
+from typing import Any
 
 OR_A_PLUGIN = "; one of your own is loaded by --plugin FILE"
 """What a message adds to the names of the architectures or tasks that would be right."""
@@ -33,6 +34,22 @@ def _printable(text: str) -> str:
     return re.sub(
         r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda match: match[0].encode("unicode_escape").decode(), text
     )
+
+
+def check_type(argument: str, value: object, kind: Any, expected: str) -> None:
+    """Check an argument of the Python API that is not a setting.
+
+    Args:
+        argument: its name.
+        value: its value.
+        kind: the type, or the union of types, that it may have.
+        expected: these types in words.
+
+    Raises:
+        UserError: the value has another type.
+    """
+    if not isinstance(value, kind):
+        raise UserError(f"{argument}: expected {expected}, got {value!r:.60}")
 
 
 def did_you_mean(word: str, valid: Iterable[str], otherwise: str = "") -> str:

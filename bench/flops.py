@@ -30,10 +30,12 @@ length: models are compared at that count.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 
 from bench.errors import raised_in
 from bench.models.architecture import Architecture
+from bench.models.mixers.block import Block
 from bench.tasks.task import Task
 
 
@@ -45,22 +47,37 @@ def multiplications(architecture: Architecture, layers: int, width: int, length:
 
 
 def fault(architecture: Architecture, width: int, length: int) -> str | None:
-    """Why an architecture's cost cannot be counted at a nominal width and `length` tokens, or None."""
+    """Why an architecture's cost cannot be counted at a nominal width and `length` tokens, or None.
+
+    Parameters are checked where a block states their number. Those of other blocks are counted by building
+    the module, which imports torch.
+    """
     if misfit := architecture.width_fault(width):
         return misfit
     D = architecture.actual_width(width)
     for block in architecture.pattern:
-        for name, may_be_unstated in (("multiplications", False), ("state_numbers", True)):
-            what = f"{name} of block '{block.name}'"
-            try:
-                count = getattr(block, name)(length, D)
-            except Exception as error:  # a plugin's code can raise anything
-                message = raised_in(error, type(block).__module__)
-                return f"{what} at {length} tokens and width {D}: {message}"
-            if count is None and may_be_unstated:
-                continue
-            if not isinstance(count, int) or count < 0:
-                return f"{what} must be a whole number, got {count!r}"
+        counts: dict[str, Callable[[], object]] = {
+            "multiplications": partial(block.multiplications, length, D),
+            "state_numbers": partial(block.state_numbers, length, D),
+        }
+        if type(block).parameters is not Block.parameters:
+            counts["parameters"] = partial(block.parameters, D)
+        for name, count in counts.items():
+            if fault := _fault_of_count(block, name, count, f"at {length} tokens and width {D}"):
+                return fault
+    return None
+
+
+def _fault_of_count(block: Block, name: str, count: Callable[[], object], where: str) -> str | None:
+    what = f"{name} of block '{block.name}'"
+    try:
+        number = count()
+    except Exception as error:  # a plugin's code can raise anything
+        return f"{what} {where}: {raised_in(error, type(block).__module__)}"
+    if number is None and name == "state_numbers":  # it is not stated
+        return None
+    if not isinstance(number, int) or number < 0:
+        return f"{what} must be a whole number, got {number!r}"
     return None
 
 

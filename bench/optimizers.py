@@ -112,7 +112,7 @@ class AdamW(Optimizer):
         if self.warmup_steps < steps:
             return None
         return (
-            f"its warm-up of {self.warmup_steps} steps is not over when the run ends, after {steps}: "
+            f"its warm-up of {self.warmup_steps:,} steps is not over when the run ends, after {steps:,}: "
             f"write {{name: adamw, warmup_steps: {steps // 10}}}, for instance"
         )
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import environment
 from bench.api import make_task
-from bench.errors import UserError
+from bench.errors import UserError, check_type
 from bench.files import as_read
 from bench.json_data import digest
 from bench.results import FORMAT, task_facts
@@ -57,13 +57,15 @@ def evaluate_model(
         The scores of every evaluation of the task. They are not normalised (`facts.error_scale`).
 
     Raises:
-        UserError: there are no kept weights, a setting does not fit, or the model is not defined on these
-            prompts.
+        UserError: there are no kept weights, an argument or a setting does not fit, or the model is not
+            defined on these prompts.
     """
     from bench.dispatch.alone import checked_device
     from bench.kernels.backends import resolve
     from bench.train.weights import load_trained
 
+    check_type("task", task, str | Task | None, "a task, its name, or None")
+    check_type("store", store, bool, "True or False")
     device = checked_device(device, kernels)
     kept = load_trained(which, results, resolve(kernels, device)[0])
     other = other_task(kept.run.task, task, settings)

@@ -249,6 +249,11 @@ def _register(offers: list[Offer], origin: dict[str, str]) -> None:
         if name in KINDS[kind] or (kind, name) in new:
             owner = _origins.get((kind, name), {} if name in KINDS[kind] else origin)
             whose = _source(owner)
+            if (kind, name) not in new and whose == origin.get("file"):
+                raise UserError(
+                    f"{where}: {kind} '{name}' was loaded from an earlier version of this file: start a new "
+                    "Python process to load this one"
+                )
             raise UserError(f"{where}: {kind} '{name}' exists already (of {whose}): give yours another name")
         if kind == "task" and (fault := _no_example(value)):
             raise UserError(f"{where}: task '{name}' {fault}")

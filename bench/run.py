@@ -205,8 +205,8 @@ class Run(Frozen):
         name, windows = self.architecture.name, self.task.windows_per_stream(self.batch_size)
         if windows is None:
             raise ValueError(
-                f"{name} carries a state from step to step, and the task '{self.task.name}' has no streams "
-                "to carry it along"
+                f"architecture: {name} carries a state from step to step, and the task "
+                f"'{self.task.name}' has no streams to carry it along"
             )
         if windows == 0:
             raise ValueError(
@@ -238,9 +238,10 @@ class Run(Frozen):
 
     @model_validator(mode="after")
     def _blocks_state_their_cost(self) -> Self:
-        length = self.task.full_length
-        if fault := flops.fault(self.architecture, self.size.width, length):
-            raise ValueError(fault)
+        if misfit := self.architecture.width_fault(self.size.width):
+            raise ValueError(misfit)
+        if fault := flops.fault(self.architecture, self.size.width, self.task.full_length):
+            raise ValueError(f"architecture: {fault}")
         return self
 
     def identity(self) -> dict[str, Any]:

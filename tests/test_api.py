@@ -156,6 +156,9 @@ def test_numbers_of_numpy_are_numbers() -> None:
     run = small_run(learning_rate=np.float64(2e-3), steps=numbers[4], layers=numbers[1], seed=numbers[0])
     assert (task, run) == (bench.make_task("linear_regression", **TASK), small_run())
     assert run.id == small_run().id
+    assert small_run(checkpoints=[numbers[2]]).checkpoints == (2, 4)
+    warm = small_run(optimizer={"name": "adamw", "warmup_steps": numbers[1]})
+    assert warm == small_run(optimizer={"name": "adamw", "warmup_steps": 1})
 
 
 def test_type_checkers_see_every_name() -> None:
@@ -203,6 +206,10 @@ NEAR_TASK = "unknown task 'linear_regresion', did you mean 'linear_regression'?"
         (f"make_model('mamba', {SIZE}, kernels='trito')", "did you mean 'triton'?"),
         (f"make_model('mamba', {SIZE}, device='gpu')", "unknown device 'gpu'"),
         (f"make_model('mamba', {SIZE}, device=None)", "unknown device 'None'"),
+        ("make_task('sparse_parity', protocol=numpy.arange(2))", "unknown protocol"),
+        ("make_task('linear_regression').draw_prompts(True)", "count: expected a whole number"),
+        (f"make_model('mamba', {SIZE}, device=10**400)", "expected cpu, cuda or cuda:0"),
+        (f"make_model('mamba', {SIZE}, kernels=numpy.arange(2))", "unknown kernels"),
         ("make_architecture('s4', dropuot=0.1)", "unknown option 'dropuot', did you mean 'dropout'?"),
         (f"make_run('linear_regression', 'mamba', {SIZE}, learning_rate=1, steps='many')", "steps: expected"),
         (f"make_run('linear_regression', 'mamba', {SIZE}, learning_rate=1, steps={{}})", "steps: expected"),
@@ -210,6 +217,8 @@ NEAR_TASK = "unknown task 'linear_regresion', did you mean 'linear_regression'?"
         (f"{RUN}, learning_rate=1e-3, checkpoints=[[1], 5])", "checkpoints: expected a list of steps"),
         (f"{RUN}, learning_rate=1e-3, checkpoints=[0])", "checkpoints: must be greater than 0, got 0"),
         (f"{RUN}, learning_rate=1e-3, checkpoints=[5, 3])", "checkpoints must rise"),
+        (f"{RUN}, learning_rate=1e-3, checkpoints=['5'])", "checkpoints: expected a whole number, got '5'"),
+        (f"{RUN}, learning_rate=1e-3, optimizer='adamw')", "optimizer: its warm-up of 50,000 steps"),
         (f"{RUN}, learning_rate=1e-3, sed=1)", "unknown setting 'sed', did you mean 'seed'?"),
         (f"{RUN}, learning_rate=-1)", "learning_rate: must be greater than 0, got -1"),
         (f"{RUN}, learning_rate=1e-3, optimizer='adan')", "unknown optimizer 'adan', did you mean 'adam"),
@@ -218,12 +227,52 @@ NEAR_TASK = "unknown task 'linear_regresion', did you mean 'linear_regression'?"
         (f"count_flops('linear_regresion', 'mamba', {SIZE})", NEAR_TASK),
         ("load_results('nowhere')", "no such folder"),
         ("load_plugin('nowhere.py')", "nowhere.py"),
+        ("load_plugin(None)", "file: expected the path of a Python file, got None"),
+        ("load_model(3)", "which: expected the id of a run, or the path of its result file, got 3"),
+        ("load_model('abc', None)", "results: expected the path of a folder of results, got None"),
+        ("evaluate_model(None)", "which: expected the id of a run"),
+        ("evaluate_model('abc', task=3)", "task: expected a task, its name, or None, got 3"),
+        ("evaluate_model('abc', store='no')", "store: expected True or False, got 'no'"),
+        ("train_run('x')", "run: expected a run, as bench.make_run returns it, got 'x'"),
     ],
 )
 def test_a_mistake_is_an_error_with_words(call: str, words: str) -> None:
     with pytest.raises(bench.UserError) as caught:
-        eval(f"bench.{call}", {"bench": bench})
+        eval(f"bench.{call}", {"bench": bench, "numpy": np})
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [name for name in bench.__all__ if name.startswith("load_")])
+@pytest.mark.parametrize("value", [None, 3, b"results", ["results"]])
+def test_what_loads_refuses_what_is_no_path(name: str, value: object) -> None:
+    with pytest.raises(bench.UserError, match=": expected the "):
+        getattr(bench, name)(value)
+
+
+WHOLE = ("layers", "width", "heads", "steps", "seed", "batch_size", "evaluation_prompts")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value) for name in WHOLE for value in ("16", True, 16.5, [16])]
+    + [(name, value) for name in ("learning_rate", "clip") for value in ("16", True, None, [16])],
+)
+def test_a_number_of_a_run_is_as_strict_as_in_a_suite(name: str, value: object) -> None:
+    usual: dict[str, Any] = {"layers": 1, "width": 16, "heads": 4, "steps": 16, "learning_rate": 1e-3}
+    with pytest.raises(bench.UserError, match=f"^{name}: expected a (whole )?number, got "):
+        bench.make_run("linear_regression", "transformer", **{**usual, name: value})
+
+
+def test_numbers_of_a_stop_rule_are_as_strict_as_in_a_suite() -> None:
+    with pytest.raises(bench.UserError, match="after_convergence: expected a whole number, got '5'"):
+        bench.make_run(
+            "sparse_parity", "mamba", **SMALL, learning_rate=1e-3, steps=9, stop={"after_convergence": "5"}
+        )
+
+
+def test_whole_numbers_may_be_written_as_powers_of_ten() -> None:
+    assert small_run(steps=1e2, checkpoints=[5e1]).checkpoints == (50, 100)
+    assert type(small_run(learning_rate=1).learning_rate) is float
 
 
 def test_a_device_may_be_one_of_pytorch() -> None:
@@ -346,8 +395,18 @@ def test_a_run_in_training_shows_its_step_and_an_interrupted_one_is_not_running(
         ({"device": "cuda:99"}, "'cuda:99' does not exist"),
         ({"kernels": "trito"}, "did you mean 'triton'"),
         ({"keep_weights": True}, "needs a folder"),
+        ({"keep_weights": "no"}, "keep_weights: expected True or False, got 'no'"),
+        ({"progress": None}, "progress: expected a function of the progress, got None"),
+        ({"results": 3}, "results: expected the path of a folder, or None, got 3"),
     ],
 )
 def test_what_cannot_train_is_refused_before_training(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(bench.UserError, match=words):
         bench.train_run(small_run(), **arguments)
+
+
+def test_a_copy_of_a_run_is_checked_before_training() -> None:
+    with pytest.raises(bench.UserError, match=r"checkpoints must rise and end at steps \(8\)"):
+        bench.train_run(small_run().model_copy(update={"steps": 8}))
+    with pytest.raises(bench.UserError, match="seed: expected a whole number, got '1'"):
+        bench.train_run(small_run().model_copy(update={"seed": "1"}))

@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "words": "models.architecture models.architectures tasks",
     "plugins": "errors frozen models.architecture models.architectures names results.facts tasks",
     # One run, and what it left.
-    "flops": "errors models.architecture tasks.task",
+    "flops": "errors models.architecture models.mixers.block tasks.task",
     "paper": "models.sizes tasks",
     "optimizers": "errors frozen kernels lazy",
     "run": "digits flops frozen json_data models.architecture models.sizes optimizers paper.sizes "
@@ -58,13 +58,14 @@ MAY_IMPORT = {
     "optimizers paper.exhibits paper.sizes plugins run strict_yaml tasks",
     # Training, and who does it where.
     "train": "environment errors files kernels models results run stack tasks",
-    "speed": "errors files kernels models optimizers paper.sizes precision results run stack tasks train",
+    "speed": "environment errors files kernels models optimizers paper.sizes precision results run stack "
+    "tasks train",
     "dispatch": "environment errors files frozen kernels models plugins results run speed.records stack "
     "strict_yaml tasks train",
     # What is planned, made of results, held against them: from files alone.
     "tracking": "dispatch.state errors files results run",
-    "plan": "dispatch.stack_sizes dispatch.stacking dispatch.status errors filters models.sizes results run "
-    "speed.records stack suite",
+    "plan": "digits dispatch.stack_sizes dispatch.stacking dispatch.status errors filters models.sizes "
+    "results run speed.records stack suite",
     "report": "check differences digits errors files frontier json_data models.architectures models.sizes "
     "optimizers paper results run selection suite tasks uncertainty words",
     "check": "digits docstrings errors files frontier frozen models.architecture models.sizes names "

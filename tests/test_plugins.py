@@ -259,6 +259,12 @@ def test_two_files_cannot_share_a_name_and_one_may_be_named_twice(tmp_path: Path
         plugins.load([other])
 
 
+def test_an_edited_file_needs_a_new_process(tmp_path: Path) -> None:
+    plugins.load([plugin(tmp_path, AVERAGE)])
+    with pytest.raises(UserError, match=r"an earlier version of this file: start a new Python process"):
+        plugins.load([plugin(tmp_path, AVERAGE + "x = 1\n")])
+
+
 def test_a_file_is_compiled_as_it_is_written(tmp_path: Path) -> None:
     """Annotations are values where the file does not ask for text: nothing of bench's own is inherited."""
     probe = (
@@ -295,26 +301,55 @@ def test_a_name_that_no_plugin_was_loaded_for_says_how_to_load_one(tmp_path: Pat
 @pytest.mark.parametrize(
     ("cost", "message"),
     [
-        (
-            "1 / 0",
-            r"size: multiplications of block 'average' at 8 tokens and width 8: .*mine\.py:12: ZeroDiv",
-        ),
-        ("L * D / 2", r"size: multiplications of block 'average' must be a whole number, got 32\.0"),
-        ("-1", r"size: multiplications of block 'average' must be a whole number, got -1"),
+        ("1 / 0", r"multiplications of block 'average' at 8 tokens and width 8: .*mine\.py:12: ZeroDiv"),
+        ("L * D / 2", r"multiplications of block 'average' must be a whole number, got 32\.0"),
+        ("-1", r"multiplications of block 'average' must be a whole number, got -1"),
     ],
 )
 def test_a_cost_that_cannot_be_counted_is_refused_where_the_suite_asks_for_it(
     tmp_path: Path, cost: str, message: str
 ) -> None:
     plugins.load([plugin(tmp_path, AVERAGE.replace("L * D**2", cost))])
-    with pytest.raises(InvalidFile, match=r"suite\.yaml:6:13: " + message):
+    with pytest.raises(InvalidFile, match=r"suite\.yaml:5:21: architecture: " + message):
         suites.load(suite_file(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("method", "fault"),
+    [
+        ("multiplications(self, L, D)", "multiplications of block 'average' at "),
+        ("state_numbers(self, L, D)", "state_numbers of block 'average' at "),
+        ("parameters(self, D)", "parameters of block 'average' at "),
+        ("width_fault(self, D)", "block 'average' cannot be 8 wide: "),
+        ("build(self, place)", "block 'average' cannot be built at width 8: "),
+    ],
+)
+def test_a_method_of_a_block_that_fails_ends_no_list_and_is_named(
+    tmp_path: Path, method: str, fault: str
+) -> None:
+    failing = f"\n    def {method}:\n        raise KeyError('mine')\n\n\nclass Module"
+    path = plugin(tmp_path, AVERAGE.replace("\n\nclass Module", failing))
+    options = ("--size", "1x8", "--plugin", path)
+    facts = json.loads(printed("architectures", *options, "--json", cwd=tmp_path))
+    assert facts["averaging"]["costs"] == []
+    (named,) = facts["averaging"]["faults"]
+    assert named.startswith(fault)
+    assert "mine.py" in named
+    assert len(facts["mamba"]["costs"]) == 1
+    assert facts["mamba"]["faults"] == []
+    shown = printed("architectures", *options, cwd=tmp_path, COLUMNS="300")
+    assert (f"–: averaging: {named}" in shown) != (method == "width_fault(self, D)")  # it may be a misfit
+    plugins.load([path])
+    with pytest.raises(UserError, match=fault):
+        _ = [run.parameters for run in suites.load(suite_file(tmp_path)).runs]
 
 
 def test_a_state_that_is_no_number_is_refused_and_one_that_is_not_stated_is_unknown(tmp_path: Path) -> None:
     stated = "\n\n    def state_numbers(self, L, D):\n        return L / 2\n\n    def build("
     plugins.load([plugin(tmp_path, AVERAGE.replace("\n\n    def build(", stated))])
-    with pytest.raises(InvalidFile, match=r"size: state_numbers of block 'average' must be a whole number"):
+    with pytest.raises(
+        InvalidFile, match=r"architecture: state_numbers of block 'average' must be a whole number"
+    ):
         suites.load(suite_file(tmp_path))
     assert Block.state_numbers(ARCHITECTURES["averaging"].layer[0], 5, 8) is None
 
@@ -448,6 +483,7 @@ FACTS = """
         ("metric", "'accuracy'", "trivial: the accuracy of a predictor that has learned nothing is below 1"),
         ("metric", "'fun'", "metric: input should be 'squared_error', 'accuracy'"),
         ("trivial", "1 // 0", r".*mine\.py:16: ZeroDivisionError"),
+        ("n_inputs", "1 // 0", r".*mine\.py:16: ZeroDivisionError"),
     ],
 )
 def test_a_task_whose_results_could_not_be_stored_is_refused_when_loaded(
@@ -456,6 +492,14 @@ def test_a_task_whose_results_could_not_be_stored_is_refused_when_loaded(
     source = NOISY + FACTS.replace("FACT", fact).replace("VALUE", value)
     with pytest.raises(UserError, match=rf"mine\.py:6: task 'noisy_regression': {message}"):
         plugins.load([plugin(tmp_path, source)])
+
+
+def test_a_task_that_draws_other_prompts_each_time_is_refused_before_training(tmp_path: Path) -> None:
+    source = "import torch\n" + NOISY.replace('draws.normal("noise", ', "torch.randn(")
+    plugins.load([plugin(tmp_path, source)])
+    (run,) = suites.load(suite_file(tmp_path, "mamba", "noisy_regression")).runs
+    with pytest.raises(NotComparable, match="task 'noisy_regression': prompts of one seed differ"):
+        check_plugins(run, "cpu", "sequential")
 
 
 def test_a_task_whose_settings_spoil_its_results_is_refused_before_training(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from bench.check import claims as claims_of
 from bench.check import findings as findings_of
 from bench.cli.app import COMMANDS, app, load
 from bench.dispatch.slurm.site import load_site
+from bench.dispatch.status import WORDS
 from bench.paper import protocol
 from bench.plan.shard import Shard
 from bench.strict_yaml.document import read
@@ -109,6 +110,11 @@ def test_commands_and_options_they_name_exist() -> None:
 
 def test_every_command_is_described() -> None:
     assert COMMANDS.keys() - {line.split()[1] for line in commands()} == set()
+
+
+def test_the_table_of_states_has_every_state() -> None:
+    section = (ROOT / "bench/guide/results.md").read_text("utf-8").split("## States\n")[1].split("\n## ")[0]
+    assert set(re.findall(r"^\| (\w+) \|", section, re.MULTILINE)) == {"word", *WORDS}
 
 
 def test_the_table_of_differences_is_the_codes() -> None:

@@ -73,28 +73,6 @@ class Cost:
     flops_per_token: float
     state: int | None
 
-    @classmethod
-    def of(cls, architecture: Architecture, size: Size, task: Task) -> Cost:
-        """The cost of an architecture of a size on a task.
-
-        Raises:
-            UserError: a block cannot be built, or does not state its cost.
-        """
-        length = task.full_length
-        if fault := flops.fault(architecture, size.width, length):
-            raise UserError(f"{architecture.name}: {fault}")
-        parameters = architecture.parameters(
-            size.layers,
-            size.width,
-            length=length,
-            n_inputs=task.n_inputs,
-            n_outputs=task.n_outputs,
-            discrete=task.discrete,
-        )
-        multiplications = flops.multiplications(architecture, size.layers, size.width, length)
-        state = architecture.state_numbers(size.layers, size.width, length)
-        return cls(size, parameters, 6 * multiplications / length, state)
-
     @property
     def cells(self) -> tuple[str, str, str, str]:
         """The size, the parameters, the FLOPs and the state as text."""
@@ -106,11 +84,33 @@ class Cost:
         )
 
 
-def _cells(architecture: Architecture, size: Size, task: Task) -> tuple[str, str, str, str]:
-    """A size and its cost as text, without the cost if there is no model of this width."""
-    if architecture.width_fault(size.width):
-        return size_text(size), "–", "–", "–"
-    return Cost.of(architecture, size, task).cells
+def _cost_or_fault(architecture: Architecture, size: Size, task: Task) -> Cost | str:
+    """The cost of an architecture of a size on a task, or why there is no such model or no such cost.
+
+    A plugin's fault concerns one architecture: the others are still shown.
+    """
+    length = task.full_length
+    if fault := flops.fault(architecture, size.width, length):
+        return fault
+    try:
+        parameters = architecture.parameters(
+            size.layers,
+            size.width,
+            length=length,
+            n_inputs=task.n_inputs,
+            n_outputs=task.n_outputs,
+            discrete=task.discrete,
+        )
+    except UserError as error:  # a block cannot be built
+        return str(error)
+    multiplications = flops.multiplications(architecture, size.layers, size.width, length)
+    state = architecture.state_numbers(size.layers, size.width, length)
+    return Cost(size, parameters, 6 * multiplications / length, state)
+
+
+def _cells(size: Size, cost: Cost | str) -> tuple[str, str, str, str]:
+    """A size and its cost as text; dashes if there is none."""
+    return (size_text(size), "–", "–", "–") if isinstance(cost, str) else cost.cells
 
 
 COST_COLUMNS = [
@@ -198,8 +198,7 @@ def _meanings(kind: type) -> dict[str, str]:
 
 
 def _facts(architecture: Architecture, sizes: Sequence[Size], task: Task) -> dict[str, Any]:
-    fitting = [size for size in sizes if not architecture.width_fault(size.width)]
-    costs = [Cost.of(architecture, size, task) for size in fitting]
+    costs = [_cost_or_fault(architecture, size, task) for size in sizes]
     return {
         "pattern": _pattern(architecture),
         "options": [vars(option) for option in options_of(architecture)],
@@ -213,7 +212,9 @@ def _facts(architecture: Architecture, sizes: Sequence[Size], task: Task) -> dic
                 "state": cost.state,
             }
             for cost in costs
+            if isinstance(cost, Cost)
         ],
+        "faults": list(dict.fromkeys(cost for cost in costs if isinstance(cost, str))),
     }
 
 
@@ -227,16 +228,23 @@ def _pattern(architecture: Architecture) -> str:
 
 def _list(sizes: Sequence[Size], task: Task, out: printing.Output) -> None:
     columns = [Column("architecture"), Column("blocks", folds=True), *COST_COLUMNS]
-    rows = [
-        (name, _pattern(architecture), *_cells(architecture, size, task))
-        for name, architecture in ARCHITECTURES.items()
-        for size in sizes
-    ]
+    rows, faults, misfits = [], [], False
+    for name, architecture in ARCHITECTURES.items():
+        for size in sizes:
+            cost = _cost_or_fault(architecture, size, task)
+            rows.append((name, _pattern(architecture), *_cells(size, cost)))
+            if isinstance(cost, str):
+                if architecture.width_fault(size.width):
+                    misfits = True
+                else:
+                    faults.append(f"{name}: {cost}")
     out.print(printing.table(out, columns, rows))
     out.say(_how_counted(task), "dim")
     out.say(STATE, "dim")
-    if any(architecture.width_fault(size.width) for architecture in ARCHITECTURES.values() for size in sizes):
+    if misfits:
         out.say("–: there is no model of this width; bench architectures NAME states why.", "dim")
+    for fault in faults:
+        out.say(f"–: {fault}", "yellow")
     out.say("bench architectures NAME shows one with its options and sizes; --size sets the size.", "dim")
 
 
@@ -261,14 +269,17 @@ def _show(architecture: Architecture, sizes: Sequence[Size], task: Task, out: pr
     out.print(printing.table(out, columns, options))
     out.say("")
     columns = [*COST_COLUMNS, Column("size group")]
-    rows = [(*_cells(architecture, size, task), group_of(size.layers, size.width) or "") for size in sizes]
+    costs = [_cost_or_fault(architecture, size, task) for size in sizes]
+    rows = [
+        (*_cells(size, cost), group_of(size.layers, size.width) or "")
+        for size, cost in zip(sizes, costs, strict=True)
+    ]
     out.print(printing.table(out, columns, rows))
     heads = " Attention heads are part of a size." if architecture.uses_heads else ""
     out.say(f"{_how_counted(task)}{heads}", "dim")
     out.say(STATE, "dim")
-    for fault in dict.fromkeys(architecture.width_fault(size.width) for size in sizes):
-        if fault:
-            out.say(f"–: {fault}.", "dim")
+    for fault in dict.fromkeys(cost for cost in costs if isinstance(cost, str)):
+        out.say(f"–: {fault}.", "dim")
 
 
 def _as_in_a_suite(value: Any) -> str:

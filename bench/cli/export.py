@@ -38,6 +38,8 @@ def command(
     ] = False,
 ) -> None:
     """Write all results as a table: runs and checkpoints, or one of the tables in long form."""
+    if describe and file is not None:
+        raise UserError(f"export: --describe prints the columns and writes no file: leave out {file}")
     if describe:
         describe_columns(table)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -64,11 +65,11 @@ def init(target: str, plugin: bool, claims: bool) -> None:
     if name in shipped.paths():
         raise UserError(f"{name}: a suite of this name ships with bench; give another name")
     suite = folder / "suites" / f"{name}.yaml"
-    loaded = suite.with_suffix(".py").as_posix()
+    loaded = shlex.quote(suite.with_suffix(".py").as_posix())
     words = {
         "name": name,
         "experiment": "linear",
-        "suite": suite.as_posix() + (f" --plugin {loaded}" if plugin else ""),
+        "suite": shlex.quote(suite.as_posix()) + (f" --plugin {loaded}" if plugin else ""),
         "plugin": loaded,
         "architecture": ", running_mean" if plugin else "",
     }

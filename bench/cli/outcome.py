@@ -97,6 +97,8 @@ def conclude(
         )
     if reason := order.abandoned():
         out.say(f"Abandoned: {reason}. {count_of(words['missing'], 'run')} not started.", style="red")
+    if words["failed"]:
+        out.say(f"See the tracebacks with: bench failures {choice}")
     if words["failed"] or lost:
         out.say(f"Try failed runs again with: bench run {choice.to_run} --retry failed")
         raise typer.Exit(1)
@@ -170,7 +172,7 @@ def _say_why(todo: Iterable[Planned], statuses: Mapping[str, RunStatus], out: pr
 
 
 def _saved(jobs: Iterable[Job], results: Path) -> Iterator[str]:
-    """In words: the stacks that were saved, with their steps, and those that did not save in time."""
+    """In words: the runs that were saved, with their steps, and those that did not save in time."""
     runs = {job.id: job for job in jobs if isinstance(job, Run)}
     compositions = [ids for ids in interrupted_stacks(results) if not runs.keys().isdisjoint(ids)]
     in_stacks = {identifier for ids in compositions for identifier in ids}
@@ -181,17 +183,17 @@ def _saved(jobs: Iterable[Job], results: Path) -> Iterator[str]:
         members = [identifier for identifier in ids if identifier in runs]
         beats = [Folder.of(results, identifier).heartbeat() or {} for identifier in members]
         if all("ended" in beat for beat in beats):
-            saved.setdefault(runs[members[0]].steps, []).append(int(beats[0].get("step", 0)))
+            saved.setdefault(runs[members[0]].steps, []).extend([int(beats[0].get("step", 0))] * len(members))
         else:
-            late += 1
+            late += len(members)
     if not saved and not late:
         yield "none in training yet"
     for steps, done in saved.items():
         least, most = min(done), max(done)
         where = f"step {most:,}" if least == most else f"steps {least:,} to {most:,}"
-        yield f"{count_of(len(done), 'stack')} saved at {where} of {steps:,}"
+        yield f"{count_of(len(done), 'run')} saved at {where} of {steps:,}"
     if late:
-        yield f"{count_of(late, 'stack')} will resume from an earlier checkpoint"
+        yield f"{count_of(late, 'run')} will resume from an earlier checkpoint"
 
 
 def say_failed(chosen: list[Planned], choice: SuiteChoice, out: printing.Output) -> None:

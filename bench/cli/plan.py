@@ -31,6 +31,7 @@ from bench.cli.run_list import show_runs
 from bench.digits import count_of
 from bench.dispatch.status import WORDS
 from bench.environment import gpu_memory_mib, local_device
+from bench.errors import UserError
 from bench.plan.planned import Planned, Total, plan, stacked
 from bench.plan.time import Speeds
 from bench.results import withdrawn
@@ -50,6 +51,8 @@ def command(
     json: Json = False,
 ) -> None:
     """List a suite's runs: id, parameters, training FLOPs, state, expected time. Starts nothing."""
+    if summary and json:
+        raise UserError("plan: --summary is for people and --json for scripts: give only one of them")
     show_plan(SuiteChoice.of(suite, changes, shard, results, filter), results, json, summary)
 
 

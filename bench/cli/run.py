@@ -265,8 +265,8 @@ def _say_work(work: Work, results: Path, machine: Machine, out: printing.Output)
     say_outdated(work.chosen, work.pool, out)
     if machine.keep_weights and (weightless := _without_weights(work.chosen, work.pool)):
         out.say(
-            f"{count_of(weightless, 'finished run')} without weights: trained without --keep-weights. "
-            "They stay as they are."
+            f"{count_of(weightless, 'finished run')} without weights: trained without --keep-weights, "
+            "and not trained again."
         )
 
 

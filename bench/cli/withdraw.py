@@ -123,7 +123,9 @@ def _undo(results: Path, ids: set[str] | None, terms: str, out: printing.Output)
     ]
     chosen = {
         candidate.entry
-        for candidate in matching(candidates, terms, _FIELDS, f"the {len(candidates):,} withdrawn results")
+        for candidate in matching(
+            candidates, terms, _FIELDS, f"the {count_of(len(candidates), 'withdrawn result')}"
+        )
     }
     withdrawn.write(results, [entry for entry in entries if entry not in chosen])
     out.say(f"{count_of(len(chosen), 'result')} no longer withdrawn.")
@@ -145,7 +147,9 @@ def _counted(results: Path, ids: set[str] | None, terms: str) -> list[_Candidate
 def _matching(candidates: list[_Candidate], terms: str, results: Path, before: int) -> list[_Candidate]:
     """The results that match. No match is an error only if no result was withdrawn before."""
     try:
-        return matching(candidates, terms, _FIELDS, f"the {len(candidates):,} results under {results}")
+        return matching(
+            candidates, terms, _FIELDS, f"the {count_of(len(candidates), 'result')} under {results}"
+        )
     except UserError:
         if before:
             return []

@@ -21,11 +21,12 @@ from bench.dispatch.members import heartbeat_fields
 from bench.dispatch.plugin_checks import NotComparable, check_plugins, record_plugins
 from bench.dispatch.state import Folder
 from bench.dispatch.worker_process import prepare_process, trust
-from bench.errors import UserError, did_you_mean
+from bench.errors import UserError, check_type, did_you_mean
 from bench.files import as_read
 from bench.kernels.backends import CHOICES, resolve, unavailable
 from bench.results import RunRecord
 from bench.run import Run
+from bench.strict_yaml.complaints import of_values
 
 if TYPE_CHECKING:
     import torch
@@ -69,11 +70,17 @@ def train_run(
         progress: called about once a second.
 
     Raises:
-        UserError: another process trains the run, the device cannot train it, or a plugin's architecture
-            cannot be compared with others.
+        UserError: an argument does not fit, another process trains the run, the device cannot train it, or a
+            plugin's architecture cannot be compared with others.
     """
     from bench.kernels.product.precision import unavailable as precision_fault
 
+    check_type("run", run, Run, "a run, as bench.make_run returns it")
+    # `model_copy(update=…)` checks nothing.
+    run = of_values(Run, {name: getattr(run, name) for name in Run.model_fields})
+    check_type("results", results, str | Path | None, "the path of a folder, or None")
+    check_type("keep_weights", keep_weights, bool, "True or False")
+    check_type("progress", progress, Callable, "a function of the progress")
     device = checked_device(device, kernels)
     if fault := precision_fault(run.precision, device):
         raise UserError(f"run {run.id} cannot train on {device}: {fault}")
@@ -223,7 +230,7 @@ def checked_device(device: str | torch.device, kernels: str) -> str:
 
     try:
         kind = torch.device(device)
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError, ValueError):
         raise UserError(f"unknown device '{device}', expected cpu, cuda or cuda:0") from None
     if kind.type not in ("cpu", "cuda"):
         raise UserError(f"device '{device}' cannot train, expected cpu, cuda or cuda:0")
@@ -232,7 +239,7 @@ def checked_device(device: str | torch.device, kernels: str) -> str:
         if (kind.index or 0) >= count:
             raise UserError(f"device '{device}' does not exist: PyTorch sees {count} GPUs here")
     device = f"cuda:{kind.index or 0}" if kind.type == "cuda" else "cpu"
-    if kernels not in CHOICES:
+    if not isinstance(kernels, str) or kernels not in CHOICES:
         raise UserError(f"unknown kernels '{kernels}'{did_you_mean(kernels, CHOICES)}")
     if fault := unavailable(kernels, device):
         raise UserError(f"kernels '{kernels}' cannot run on {device}: {fault}")

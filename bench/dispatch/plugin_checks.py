@@ -13,7 +13,11 @@ from bench.tasks import Task
 
 
 class NotComparable(Exception):
-    """A plugin's architecture is not causal or has another size than it states, or a task has wrong facts."""
+    """A plugin's architecture or task whose results could not be compared with those of others.
+
+    The architecture is not causal, or has another size than it states; or the task has wrong facts, or draws
+    other prompts each time.
+    """
 
 
 _FAULTS: dict[tuple[str, Size, int, str, str], str | None] = {}
@@ -21,19 +25,28 @@ _FAULTS: dict[tuple[str, Size, int, str, str], str | None] = {}
 
 
 def check_plugins(run: Run, device: str, kernels: str) -> None:
-    """Refuse a plugin's task whose results could not be stored, and an architecture that cannot be compared.
+    """Refuse a plugin's task and a plugin's architecture whose results could not be compared.
 
     Built-in ones are not checked.
 
     Raises:
-        NotComparable: the architecture is not causal or has another size than it states, or the task has
-            wrong facts.
+        NotComparable: one of them is such a task or architecture.
     """
     origins = plugins.origins(run.task, run.architecture)
-    if any("task" in origin for origin in origins) and (fault := facts_fault(run.task)):
+    if any("task" in origin for origin in origins) and (
+        fault := facts_fault(run.task) or _draws_fault(run.task)
+    ):
         raise NotComparable(f"task '{run.task.name}': {fault}")
     if any("architecture" in origin for origin in origins):
         _check_architecture(run, device, kernels)
+
+
+def _draws_fault(task: Task) -> str | None:
+    """Why two models would not be scored on the same prompts; None if they would."""
+    first, second = task.draw_prompts(2), task.draw_prompts(2)
+    if first.tokens.equal(second.tokens) and first.targets.equal(second.targets):
+        return None
+    return "prompts of one seed differ when they are drawn again: take all random numbers from `draws`"
 
 
 def _check_architecture(run: Run, device: str, kernels: str) -> None:

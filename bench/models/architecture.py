@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, SerializeAsAny, model_validator
 
-from bench.errors import UserError, did_you_mean
+from bench.errors import UserError, did_you_mean, raised_in
 from bench.frozen import Frozen
 from bench.models.mixers.block import Block
 from bench.names import option_fault
@@ -144,7 +144,11 @@ class Architecture(ModelOptions):
         """Why there is no model of a nominal `width`; None if there is one."""
         D = self.actual_width(width)
         for block in self.pattern:
-            if fault := block.width_fault(D):
+            try:
+                fault = block.width_fault(D)
+            except Exception as error:  # a plugin's code can raise anything
+                fault = raised_in(error, type(block).__module__)
+            if fault:
                 return f"block '{block.name}' cannot be {D} wide: {fault}"
         return None
 

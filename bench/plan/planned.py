@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.digits import count_of
 from bench.dispatch.stack_sizes import advised_members
 from bench.dispatch.stacking import interrupted_stacks
 from bench.dispatch.status import NO_QUEUE, WORDS, Queue, RunStatus, run_status
@@ -194,4 +195,4 @@ def select(runs: list[Planned], terms: str | None) -> list[Planned]:
     """
     if terms is None:
         return runs
-    return matching(runs, terms, FILTER_FIELDS, f"the suite's {len(runs):,} runs", {"state": WORDS})
+    return matching(runs, terms, FILTER_FIELDS, f"the suite's {count_of(len(runs), 'run')}", {"state": WORDS})

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.errors import UserError, did_you_mean
+from bench.errors import UserError, check_type, did_you_mean
 from bench.files import check_can_write
 from bench.results import long, table
 from bench.results.store import Pool, load, require
@@ -58,6 +58,7 @@ def load_table(name: str, results: str | Path = "results") -> pd.DataFrame:
     Raises:
         UserError: when there is no such table or no such folder.
     """
+    check_type("results", results, str | Path, "the path of a folder of results")
     if name not in TABLES:
         raise UserError(f"unknown table '{name}'{did_you_mean(name, TABLES)}")
     pool = load(require(Path(results)))

@@ -33,6 +33,7 @@ def facts_fault(task: Task) -> str | None:
     """Why no result of a task could be stored, for example an error scale of 0; None if one can."""
     try:
         TaskFacts.model_validate(task_facts(task, ""), strict=False)
+        _ = task.n_inputs, task.n_outputs, task.discrete  # `run_facts` counts parameters by them
     except ValidationError as error:
         return in_words(error)
     except Exception as error:  # a property of a plugin may raise anything

@@ -1,8 +1,9 @@
-"""A bar chart of a profile: a bar per kernel, coloured by its group."""
+"""A profile in short: its longest kernels, its groups, and a bar chart with a bar per kernel."""
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,6 +33,23 @@ def largest(profile: Sequence[KernelTime], most: int = MOST_BARS) -> list[Kernel
         launches = sum(kernel.launches for kernel in tail)
         head.append(KernelTime(f"{len(tail)} others", "", microseconds, launches))
     return head
+
+
+def by_group(profile: Sequence[KernelTime]) -> list[KernelTime]:
+    """The sums of each group, the longest first."""
+    groups: dict[str, list[KernelTime]] = defaultdict(list)
+    for kernel in profile:
+        groups[kernel.group].append(kernel)
+    sums = [
+        KernelTime(
+            "",
+            group,
+            sum(kernel.microseconds for kernel in kernels),
+            sum(kernel.launches for kernel in kernels),
+        )
+        for group, kernels in groups.items()
+    ]
+    return sorted(sums, key=lambda kernel: -kernel.microseconds)
 
 
 def draw(row: Row, device: str, path: Path) -> None:

@@ -17,10 +17,12 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from bench.errors import did_you_mean
+from bench.errors import UserError, did_you_mean
 from bench.strict_yaml.numbers import FRACTION, WHOLE_NUMBER
 
 T = TypeVar("T", bound=BaseModel)
+MOST_KEYS = 8
+"""A complaint about a value that should be a mapping names its keys if there are no more than these."""
 Loc = tuple[str | int, ...]
 """Keys and indices from the root of some data to a part of it."""
 
@@ -67,9 +69,24 @@ def validated(model: type[T], data: Any) -> T | list[Complaint]:
     return list(_complaints(errors, model, data))
 
 
-def complaints_of(error: ValidationError, model: type[BaseModel], data: Any) -> list[Complaint]:
-    """Complaints for the errors that pydantic raised when it validated `data` as a `model`."""
-    return list(_complaints(error.errors(), model, data))
+def of_values(model: type[T], values: Mapping[str, Any]) -> T:
+    """A `model` of Python values, some of which may be models already. It is as strict as `validated`.
+
+    Raises:
+        UserError: a value does not fit; all complaints, a line for each.
+    """
+    data = _whole(dict(values))
+    try:
+        return model.model_validate(data, strict=True)
+    except ValidationError as error:
+        refuse(list(_complaints(error.errors(), model, data)))
+        raise
+
+
+def refuse(complaints: Sequence[Complaint]) -> None:
+    """Raise a UserError with all complaints, if there are any."""
+    if complaints:
+        raise UserError("\n".join(dict.fromkeys(complaint.message for complaint in complaints)))
 
 
 def shown(value: Any) -> str:
@@ -91,6 +108,8 @@ def _whole(data: Any) -> Any:
         return {key: _whole(value) for key, value in data.items()}
     if isinstance(data, list):
         return [_whole(value) for value in data]
+    if isinstance(data, tuple):
+        return tuple(_whole(value) for value in data)
     if isinstance(data, float) and data.is_integer() and abs(data) < 2**53:
         return int(data)
     return data
@@ -109,7 +128,10 @@ def _complaints(errors: Iterable[Any], model: type[BaseModel], data: Any) -> Ite
     """
     expected: defaultdict[Loc, list[str]] = defaultdict(list)  # by place, the types that are accepted
     explained: set[Loc] = set()  # places that have, or contain, a more specific complaint
+    errors = list(errors)
     for error in errors:
+        if error["type"] == "too_short" and any(_is_inside(other["loc"], error["loc"]) for other in errors):
+            continue  # pydantic counts the valid values only
         loc, value = _existing(error["loc"], data)
         if error["type"] in _EXPECTED:
             expected[loc].append(_EXPECTED[error["type"]])
@@ -120,11 +142,22 @@ def _complaints(errors: Iterable[Any], model: type[BaseModel], data: Any) -> Ite
         explained.update(loc[:end] for end in range(len(loc)))
     for loc, names in expected.items():
         if loc not in explained:
-            yield _wrong_type(loc, list(dict.fromkeys(names)), _existing(loc, data)[1])
+            value = _existing(loc, data)[1]
+            keys = _keys_at(model, loc) if {*names} <= {"a mapping", "null"} else []
+            yield _wrong_type(loc, list(dict.fromkeys(names)), value, keys)
 
 
-def _wrong_type(loc: Loc, expected: list[str], value: Any) -> Complaint:
-    """A complaint about a value of none of the expected types."""
+def _is_inside(loc: Loc, outer: Loc) -> bool:
+    return len(loc) > len(outer) and loc[: len(outer)] == outer
+
+
+def _wrong_type(loc: Loc, expected: list[str], value: Any, keys: list[str]) -> Complaint:
+    """A complaint about a value of none of the expected types, or about nothing in place of these keys."""
+    if 0 < len(keys) <= MOST_KEYS and value is not None:
+        message = f"expected a mapping (keys: {', '.join(keys)}), got {shown(value)}"
+        return Complaint(loc, _about(loc, message))
+    if keys and value is None:
+        return Complaint(loc, _about(loc, f"is empty, expected one or more of the keys {', '.join(keys)}"))
     if len(expected) > 1:  # a key that may be left out needs no null
         expected = [name for name in expected if name != "null"]
     right = ""
@@ -167,7 +200,8 @@ def _complaint(error: Any, loc: Loc, value: Any, model: type[BaseModel]) -> Comp
         case "value_error" | "assertion_error":
             message = str(context["error"])
             loc = _narrowed(loc, value, message)
-            return Complaint(loc, message if _name(loc) in message.split() else _about(loc, message))
+            named = _name(loc) in re.findall(r"\w+", message)
+            return Complaint(loc, message if named else _about(loc, message))
         case _:
             return Complaint(loc, _about(loc, _message(kind, context, value, error["msg"])))
 
@@ -225,7 +259,7 @@ def _existing(loc: Loc, data: Any) -> tuple[Loc, Any]:
     path: list[str | int] = []
     for part in loc:
         inside = isinstance(data, dict) and part in data
-        if inside or (isinstance(data, list) and isinstance(part, int) and part < len(data)):
+        if inside or (isinstance(data, list | tuple) and isinstance(part, int) and part < len(data)):
             path.append(part)
             data = data[part]
     return tuple(path), data

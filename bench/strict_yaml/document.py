@@ -173,14 +173,14 @@ def _file_kind(name: str) -> str:
 
 
 def parse(path: Path, text: str) -> Document:
-    """The document in a text; `path` names it in messages.
+    """The document in a text; `path` names it in messages. The data of an empty text are None.
 
     Raises:
         InvalidFile: the text is not YAML, or breaks a rule of this module.
     """
     root = _compose(path, text)
     if root is None:
-        raise InvalidFile([f"{path}:1:1: is empty"])
+        return Document(path, None)
     problems: _Problems = []
     try:
         data = _plain(root, problems, ())

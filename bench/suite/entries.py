@@ -96,7 +96,13 @@ def is_known(word: Any, valid: Collection[str], noun: str, loc: Loc, complaints:
 
 
 def _as_suites_write(word: str, valid: Collection[str]) -> str:
-    """For a name with options or a size as `bench plan` prints it: how a suite writes it. Else empty."""
+    """How a suite writes a list without brackets, or a name with options or a size as in `bench plan`.
+
+    Empty for any other word.
+    """
+    names = [part.strip() for part in word.split(",")]
+    if len(names) > 1 and any(name in valid for name in names):
+        return f", expected a list: [{', '.join(names)}]"
     base, plus, options = word.partition("+")
     if plus and base in valid and "=" in options:
         fields = ", ".join(part.replace("=", ": ", 1) for part in options.split("+"))
@@ -115,7 +121,8 @@ def _named(
         if is_known(value, valid, noun, loc, complaints):
             yield value, {}
     elif "name" not in value:
-        complaints.append(Complaint(loc, "missing key 'name'"))
+        right = next((f", expected {{name: {key}, …}}" for key in value if key in valid), "")
+        complaints.append(Complaint(loc, f"missing key 'name'{right}"))
     elif is_known(value["name"], valid, noun, (*loc, "name"), complaints):
         yield value["name"], {key: field for key, field in value.items() if key != "name"}
 
@@ -184,5 +191,8 @@ def _option(architecture: Architecture, option: str, value: Any) -> Iterator[Com
 def _sizes(entry: At, complaints: list[Complaint]) -> Iterator[Size]:
     if isinstance(entry.value, dict):
         yield from _valid(Size, entry.value, entry.loc, complaints)
+    elif not isinstance(entry.value, str):
+        right = "the name of a size group, or its fields, layers and width"
+        complaints.append(Complaint(entry.loc, f"expected {right}, got {shown(entry.value)}"))
     elif is_known(entry.value, SIZE_GROUPS, "size group", entry.loc, complaints):
         yield from SIZE_GROUPS[entry.value]

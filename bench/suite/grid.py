@@ -117,7 +117,7 @@ def _grid_runs(
     if not stated.steps or "checkpoints" in stated.broken:
         return
     for cell in remaining:
-        yield from _valid_run(cell, stated.settings, checkpoints, complaints)
+        yield from _valid_run(cell, stated, checkpoints, loc, complaints)
 
 
 def _cells(stated: Stated, loc: Loc, complaints: list[Complaint]) -> list[Cell]:
@@ -154,22 +154,36 @@ def _cells(stated: Stated, loc: Loc, complaints: list[Complaint]) -> list[Cell]:
 
 
 def _valid_run(
-    cell: Cell, settings: Settings, checkpoints: tuple[int, ...], complaints: list[Complaint]
+    cell: Cell, stated: Stated, checkpoints: tuple[int, ...], loc: Loc, complaints: list[Complaint]
 ) -> Iterator[Run]:
     """The run of a grid point; nothing, and a complaint, if it is not valid."""
     try:
-        run = _run(cell, settings, checkpoints)
+        run = _run(cell, stated.settings, checkpoints)
     except ValidationError as error:
         for problem in error.errors():
-            why = problem.get("ctx", {}).get("error", problem["msg"])
-            about = ".".join(map(str, problem["loc"])) or "size"
-            complaints.append(Complaint(cell.size_place, f"{about}: {why}"))
+            why = str(problem.get("ctx", {}).get("error", problem["msg"]))
+            named = str(problem["loc"][0]) if problem["loc"] else why.partition(":")[0]
+            field = named if named in Run.model_fields else "size"
+            message = why if why.startswith(f"{field}:") else f"{field}: {why}"
+            complaints.append(Complaint(_place_of(field, cell, stated, loc), message))
         return
     if fault := file_fault(run.file_name):
         message = f"architecture '{run.architecture.name:.60}…': its result would need {fault}"
         complaints.append(Complaint(cell.architecture_place, message))
     else:
         yield run
+
+
+def _place_of(field: str, cell: Cell, stated: Stated, loc: Loc) -> Loc:
+    """Where a field of a grid point's run is written, or else the experiment."""
+    match field:
+        case "size":
+            return cell.size_place
+        case "architecture":
+            return cell.architecture_place
+        case _:
+            key = SETTINGS[field].key if field in SETTINGS else field
+            return stated.places.get(key, loc)
 
 
 def _can_stop(task: Task, stated: Stated, loc: Loc, complaints: list[Complaint]) -> bool:

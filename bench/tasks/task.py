@@ -299,7 +299,7 @@ class Task(Frozen):
             UserError: `count` is no whole number above 0, or the seed is no whole number.
         """
         for name, value, lowest in (("count", count, 1), ("seed", seed, 0)):
-            if not isinstance(value, int) or value < lowest:
+            if not isinstance(value, int) or isinstance(value, bool) or value < lowest:
                 raise UserError(f"{name}: expected a whole number of at least {lowest}, got {value!r}")
         return self.sample(Draws(seed, "drawn by hand", torch.zeros((), dtype=torch.int64)), count)
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from bench import results as pool_of
-from bench.errors import UserError
+from bench.errors import UserError, check_type
 from bench.files import parse_json, write_atomically
 from bench.models.architectures import named
 from bench.models.backbone import Model
@@ -90,14 +90,17 @@ def load_trained(
         kernels: the kernels' backend of the model.
 
     Raises:
-        UserError: without such a result or its weights, when the file of the weights is not the one that the
-            result records, or when a definition in this version of bench is not the one that was trained.
+        UserError: when an argument is no path, without such a result or its weights, when the file of the
+            weights is not the one that the result records, or when a definition in this version of bench is
+            not the one that was trained.
     """
     try:
         from safetensors.torch import load as parsed
     except ImportError:
         raise UserError("kept weights need safetensors: pip install 'icl-bench[weights]'") from None
 
+    check_type("which", which, str | Path, "the id of a run, or the path of its result file")
+    check_type("results", results, str | Path, "the path of a folder of results")
     (path,) = pool_of.result_files([which], results)
     record, run = _recorded(path)
     weights = record.provenance.weights

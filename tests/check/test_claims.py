@@ -362,7 +362,7 @@ claims:
         ("suite: quick\nclaims: {}\n", "2:9: there is no claim here"),
         ("suite: quick\nclaims:\n", "2:8: claims: expected a mapping, got null"),
         ("suite: quick\n", "1:1: missing key 'claims'"),
-        ("", "1:1: is empty"),
+        ("", "1:1: is empty, expected one or more of the keys suite, requires, claims"),
         (
             "suite: slow\n" + GOOD.split("\n", 1)[1],
             "1:8: these are claims about 'slow', the suite is named 'quick'",

@@ -71,6 +71,21 @@ def test_an_empty_word_is_refused_and_means_neither_here_nor_everything(
 
 
 @pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["export", "x.csv", "--describe"], "leave out x.csv"),
+        (["plan", "small.yaml", "--summary", "--json"], "give only one of them"),
+    ],
+)
+def test_an_argument_that_would_be_ignored_is_refused(place: Path, words: list[str], message: str) -> None:
+    before = files_in(place)
+    done = bench(*words, cwd=place)
+    assert said(done, 2) == ""
+    assert message in done.stderr
+    assert files_in(place) == before
+
+
+@pytest.mark.parametrize(
     "words", [["init", "mine"], ["check", "small.yaml", "--junit", "x.xml"], ["export", "x.csv"]]
 )
 def test_a_file_that_does_not_fit_on_the_disk_is_named_and_leaves_nothing(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -172,6 +173,13 @@ def test_the_first_suite_of_a_user_trains_and_its_claims_are_decided(tmp_path: P
     assert "Done: 6 finished." in trained
     checked = as_json(bench("check", "suites/mine.yaml", *plugin, "--json", cwd=tmp_path))
     assert {verdict["verdict"] for verdict in checked["verdicts"]} == {"reproduced"}
+
+
+def test_the_next_command_that_init_prints_takes_a_path_with_spaces(tmp_path: Path) -> None:
+    printed = said(bench("init", "my folder/", "--plugin", cwd=tmp_path))
+    (line,) = (line for line in printed.splitlines() if line.startswith("Next: bench run "))
+    words = shlex.split(line.removeprefix("Next: bench run "))
+    assert words == ["my folder/suites/mine.yaml", "--plugin", "my folder/suites/mine.py"]
 
 
 @pytest.mark.slow

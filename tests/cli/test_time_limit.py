@@ -112,7 +112,7 @@ def test_a_command_saves_in_time_and_the_next_one_resumes(tmp_path: Path) -> Non
         assert time.monotonic() - began < limit + 15
         assert done.returncode == UNFINISHED, done.stdout + done.stderr
         assert "run the same command again" in done.stdout
-        assert "0 of 3 finished, 2 stacks saved" in done.stdout
+        assert "0 of 3 finished, 2 runs saved" in done.stdout
         (steps,) = re.findall(r"saved at steps? ([\d,]+)(?: to ([\d,]+))? of 50,000,000", done.stdout)
         saved.append(int(steps[0].replace(",", "")))
         assert len(list((tmp_path / "results" / STATE).glob("*/checkpoint.pt"))) == 2

@@ -23,14 +23,14 @@ from torch.autograd.profiler_util import FunctionEvent
 
 from bench import results as pool_of
 from bench.cli.arguments import SuiteChoice
-from bench.cli.speed import SpeedChoices, by_group, numbers, show_speed, words
+from bench.cli.speed import SpeedChoices, numbers, show_speed, words
 from bench.errors import UserError
 from bench.run import Run
 from bench.speed import measure as measuring
 from bench.speed import records
 from bench.speed.cases import USUAL_ARCHITECTURES, Grid, distinct, runs_of, stack_of
 from bench.speed.measure import measure, roofline, seconds_per_call
-from bench.speed.picture import LONGEST_NAME, draw, largest, short_name
+from bench.speed.picture import LONGEST_NAME, by_group, draw, largest, short_name
 from bench.speed.profile import device_events, group_of, summed
 from bench.speed.records import KernelTime, Record, Row, flops_per_step, shape_of
 from bench.stack import stack_shape

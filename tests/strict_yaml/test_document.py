@@ -126,7 +126,6 @@ def test_every_duplicate_key_is_reported_with_the_line_of_the_first(tmp_path: Pa
         ("a: *csv", "x.yaml:1:4: not valid YAML: an alias (*) of a name that no anchor (&) gives"),
         ("a: *.csv", "x.yaml:1:4: not valid YAML: an alias (*) without a name"),
         ("a: [0,,1]", "x.yaml:1:7: not valid YAML: a value is missing before this place"),
-        ("# nothing\n", "x.yaml:1:1: is empty"),
         ("[" * 3000, "x.yaml:1:101: is nested too deeply, more than 100 levels"),
     ],
 )
@@ -225,6 +224,7 @@ class Outer(Strict):
     mode: Literal["fast", "slow"] = "fast"
     inner: Inner | None = None
     several: list[int] = Field(default=[], min_length=1)
+    pair: tuple[int, ...] = Field(default=(1, 2), min_length=2)
     kind: Annotated[Plain | Fancy, Field(discriminator="name")] = Plain()
     kinds: dict[str, Annotated[Plain | Fancy, Field(discriminator="name")]] = {}
     either: int | str = 0
@@ -267,9 +267,10 @@ def complaints(folder: Path, text: str) -> list[str]:
         ("steps: 1\ntext: [a]", "x.yaml:2:7: text: expected text, got a list"),
         ("steps: 1\nmode: fsat", "x.yaml:2:7: mode: unknown value 'fsat', did you mean 'fast'?"),
         ("steps: 1\nmode: 3", "x.yaml:2:7: mode: expected 'fast' or 'slow', got 3"),
-        ("steps: 1\ninner: 3", "x.yaml:2:8: inner: expected a mapping, got 3"),
+        ("steps: 1\ninner: 3", "x.yaml:2:8: inner: expected a mapping (keys: d_model, rates), got 3"),
         ("steps: 1\ninner: {d_model: 1, rates: [2, 1]}", "x.yaml:2:28: rates must rise"),
         ("steps: 1\nseveral: []", "x.yaml:2:10: several: must not be empty"),
+        ("steps: 1\npair: [x, 2]", "x.yaml:2:8: pair: expected a whole number, got 'x'"),
         ("steps: 1\nseveral: 3", "x.yaml:2:10: several: expected a list, got 3"),
         ("steps: 1\nseveral: [1, x]", "x.yaml:2:14: several: expected a whole number, got 'x'"),
         ("steps: 1\nkind: {name: fnacy}", "x.yaml:2:14: unknown kind 'fnacy', did you mean 'fancy'?"),
@@ -288,10 +289,21 @@ def complaints(folder: Path, text: str) -> list[str]:
         ),
         ("steps: 1\neither: [1]", "x.yaml:2:9: either: expected a whole number or text, got a list"),
         ("- 1", "x.yaml:1:1: expected a mapping, got a list"),
+        ("# nothing\n", "x.yaml:1:1: is empty, expected one or more of the keys steps, rate, "),
+        (
+            "steps: 1\nkind:",
+            "x.yaml:2:6: kind: is empty, expected one or more of the keys name, width, depth",
+        ),
+        (
+            "steps: 1\nkinds: {a: }",
+            "x.yaml:2:11: a: is empty, expected one or more of the keys name, width, depth",
+        ),
+        ("steps: 1\nkinds:", "x.yaml:2:7: kinds: expected a mapping, got null"),
     ],
 )
 def test_a_complaint_says_where_what_and_what_would_be_right(tmp_path: Path, text: str, problem: str) -> None:
-    assert complaints(tmp_path, text) == [problem]
+    (only,) = complaints(tmp_path, text)
+    assert only == problem or (problem.endswith(", ") and only.startswith(problem))
 
 
 def test_all_complaints_come_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:

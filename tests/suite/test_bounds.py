@@ -89,7 +89,7 @@ def test_a_suites_numbers_have_the_bounds_of_the_runs(model: Any) -> None:
             "curriculum: {dims: {start: 5, increment: 1}, points: {start: 1, increment: 1}}}",
             "left_out leaves nothing",
         ),
-        ("optimizer: adamw", "x.yaml:4:16: optimizer: its warm-up of 50000 steps"),
+        ("optimizer: adamw", "x.yaml:4:16: optimizer: its warm-up of 50,000 steps"),
         ("optimizer: {name: adamw, warmup_steps: 100}", "write {name: adamw, warmup_steps: 10}"),
         (
             "rebuilds: Figure 99",

@@ -328,6 +328,12 @@ def test_problems_of_included_files_are_reported_with_the_rest(tmp_path: Path) -
             "architectures: [s4, mamba, s4]",
             "4:32: architecture 's4' with these options is listed twice",
         ),
+        ("architectures: s4, mamba", "4:20: unknown architecture 's4, mamba', expected a list: [s4, mamba]"),
+        ("architectures: [s4: {state: 8}]", "4:21: missing key 'name', expected {name: s4, …}"),
+        (
+            "sizes: [[2, 64]]",
+            "4:13: expected the name of a size group, or its fields, layers and width, got a",
+        ),
         ("sizes: smal", "4:12: unknown size group 'smal', did you mean 'small'?"),
         ("sizes: [{layers: 2}]", "4:13: missing key 'width'"),
         ("sizes: [table6, large]", "4:21: size 12 × 768 is listed twice"),
@@ -377,6 +383,18 @@ def test_problems_of_included_files_are_reported_with_the_rest(tmp_path: Path) -
         ("points: [{size: huge}]", "4:21: unknown size group 'huge'"),
         ("points: [{layers: 2, width: 100}]", "4:14: size: width 100 is not divisible by 8 heads"),
         ("step: 3", "4:5: unknown key 'step', did you mean 'steps'?"),
+        (
+            "tested_checkpoint: best_validation",
+            "4:24: tested_checkpoint: the task 'linear_regression' has no validation loss",
+        ),
+        (
+            "optimizer: {name: adamw, decay: plateau, warmup_steps: 1}",
+            "4:16: optimizer: decay plateau: the task 'linear_regression' has no validation loss",
+        ),
+        (
+            "architectures: [transformer, {name: lstm, carry: true}]",
+            "4:34: architecture: lstm+carry=True carries a state from step to step, and the task",
+        ),
     ],
 )
 def test_a_slip_is_named_with_its_place(tmp_path: Path, line: str, problem: str) -> None:
@@ -417,7 +435,7 @@ def test_a_point_cannot_choose_among_several_values(tmp_path: Path) -> None:
         ("name: x\ndefaults: {points: []}\n", "x.yaml:2:12: unknown key 'points'"),
         ("name: x\ndefaults: {exclude: []}\n", "x.yaml:2:12: unknown key 'exclude'"),
         ("name: x\ndefaults: [a]\n", "x.yaml:2:11: expected a mapping, got a list"),
-        ("- a\n", "x.yaml:1:1: expected a mapping, got a list"),
+        ("- a\n", "x.yaml:1:1: expected a mapping (keys: name, "),
     ],
 )
 def test_a_slip_in_the_frame_of_the_file_is_named(tmp_path: Path, text: str, problem: str) -> None:
