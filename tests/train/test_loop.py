@@ -148,6 +148,18 @@ def test_a_diverged_run_is_an_outcome_with_its_step_and_no_invented_numbers(tmp_
     json.dumps(result, allow_nan=False)
 
 
+def test_a_run_that_diverges_later_keeps_its_checkpoint_and_has_no_scores_of_its_end(tmp_path: Path) -> None:
+    """The warm-up begins at a rate of zero, so the first step moves nothing and the second one destroys."""
+    optimizer = AdamW(warmup_steps=1, start=0)
+    run = small_run(learning_rate=1e30, clip=1e30, optimizer=optimizer, steps=4, checkpoints=(1, 4))
+    result = train(run, tmp_path, TrainingOptions(CPU))
+    assert result["outcome"] == "diverged"
+    assert [checkpoint["step"] for checkpoint in result["checkpoints"]] == [1]
+    assert result["per_prompt"] == {"report": None}
+    # Step 0 is in the curve, step 1 was computed before its update, and step 2 is the first bad one.
+    assert result["reason"] == "the loss or its gradient is not finite at step 2"
+
+
 @pytest.mark.slow
 def test_results_are_small_even_for_the_longest_task(tmp_path: Path) -> None:
     architecture = ARCHITECTURES["transformer"]
