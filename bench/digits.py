@@ -71,6 +71,5 @@ def short(number: float) -> str:
         text = f"{number:.3e}"
     if "e" in text:
         mantissa, exponent = text.split("e")
-        mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-        return f"{mantissa}e{int(exponent)}"
+        return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
     return text

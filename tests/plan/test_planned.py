@@ -142,6 +142,7 @@ def test_a_large_clip_is_found_by_its_digits(written: str) -> None:
         ("s4*", "'s4*' is not of the form field=pattern, did you mean 'architecture=s4*'?"),
         ("secnd", "did you mean 'experiment=second'?"),
         ("task:linear_regression", "did you mean 'task=linear_regression'?"),
+        ("architecture:mabma", "did you mean 'architecture=mamba'?"),
         ("architecture=", "'architecture=' is not of the form field=pattern, did you mean 'architecture="),
         ("architecture=mamba, s4", "'architecture=mamba,' has an empty pattern: separate patterns by commas"),
         ("lr=1e-4", "unknown filter field 'lr', did you mean 'learning_rate'?"),
@@ -165,6 +166,14 @@ def test_a_filter_that_cannot_be_meant_is_an_error_that_says_what_could(terms: s
         chosen(terms)
     assert message in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+def test_a_size_without_a_name_is_suggested_by_its_numbers() -> None:
+    unnamed = [replace(planned()[0], run=run_of(LINEAR, layers=3, width=96))]
+    with pytest.raises(UserError, match="did you mean 'size=3x96'"):
+        select(unnamed, "size=")
+    with pytest.raises(UserError, match=r"no size=small, expected one of: 3x96$"):
+        select(unnamed, "size=small")
 
 
 @given(terms=st.text(max_size=20) | st.sampled_from(["mamb", "secon", "linear", "4x256", "task:no"]))

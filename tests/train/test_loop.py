@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,23 @@ def test_results_are_small_even_for_the_longest_task(tmp_path: Path) -> None:
     result = train(run, tmp_path, TrainingOptions(CPU))
     assert len(json.dumps(result)) < 21_000  # provenance of a real job adds about 1 KB
     assert len(result["curve"]["loss"]) == 100
+
+
+def test_a_short_run_has_every_step_in_its_curve(tmp_path: Path) -> None:
+    curve = train(small_run(steps=7, checkpoints=(7,)), tmp_path, TrainingOptions(CPU))["curve"]
+    assert curve["step"] == [1, 2, 3, 4, 5, 6, 7]
+    assert len(curve["loss"]) == len(curve["gradient_norm"]) == 7
+
+
+def test_a_result_says_how_fast_and_with_what_it_was_trained(tmp_path: Path) -> None:
+    began = time.monotonic()
+    provenance = train(small_run(), tmp_path, TrainingOptions(CPU, kernels="reference"))["provenance"]
+    # Seconds are rounded to milliseconds, and the evaluation is not among them.
+    assert 0 < provenance["train_seconds"] < time.monotonic() - began
+    expected = 30 / provenance["train_seconds"]
+    assert provenance["steps_per_second"] == pytest.approx(expected, rel=0.05)
+    others = {name: provenance[name] for name in ("scan", "captured", "processes", "resumptions")}
+    assert others == {"scan": "reference", "captured": False, "processes": 1, "resumptions": 0}
 
 
 def test_flops_are_recorded_at_every_checkpoint(tmp_path: Path) -> None:
