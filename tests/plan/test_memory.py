@@ -46,6 +46,7 @@ def test_memory_is_measured_or_scaled_or_unknown() -> None:
     memories = Memories(measured(RUN, 300))
     assert memories.estimate(RUN) == Memory(CONTEXT_MIB + 300, "measured")
     assert memories.estimate(run_of(batch_size=128)) == Memory(CONTEXT_MIB + 600, "scaled")
+    assert memories.estimate(run_of(layers=12)) == Memory(CONTEXT_MIB + 900, "scaled")
     assert memories.estimate(run_of(batch_size=32)) == Memory(CONTEXT_MIB + 300, "scaled")
     smaller, larger = (memories.estimate(run_of(width=width)).mib - CONTEXT_MIB for width in (64, 1024))
     assert 300 / 16 < smaller < 300 / 4 + 1, "as its activations, which shrink less than its parameters"

@@ -109,6 +109,8 @@ def test_of_several_measured_stacks_the_lowest_bound_counts() -> None:
     run = run_of(seed=2, steps=800)
     seconds = {members: speeds.estimate(run, members).seconds for members in (1, 2, 4, 8, 16, 32)}
     assert seconds == pytest.approx({1: 8, 2: 8, 4: 4, 8: 2, 16: 1, 32: 1})
+    slow = speeds_of(measured(run_of(), 5.0, **in_stack(16)), measured(run_of(seed=1), 100.0))
+    assert slow.estimate(run, 16).seconds == pytest.approx(10), "what was measured needs no bound"
 
 
 def test_memory_that_is_named_counts_before_that_of_a_record() -> None:
