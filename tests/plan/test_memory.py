@@ -73,6 +73,14 @@ def test_the_most_that_a_shape_ever_took_counts() -> None:
     assert Memories(pool).estimate(RUN).mib == CONTEXT_MIB + 400
 
 
+def test_of_shapes_with_equal_activations_a_run_has_the_memory_of_its_own() -> None:
+    flat = run_of(layers=16, width=64)
+    pool = measured(RUN, 300)
+    pool.runs[flat.id] = record_of(result_of(flat, provenance={"peak_memory_mib": 400}))
+    assert Memories(pool).estimate(RUN) == Memory(CONTEXT_MIB + 300, "measured")
+    assert Memories(pool).estimate(flat) == Memory(CONTEXT_MIB + 400, "measured")
+
+
 def test_a_member_of_a_stack_takes_its_share_of_the_stacks_memory() -> None:
     pool = measured(RUN, 1600, stack={"id": "stack-1", "members": 16, "place": 0})
     assert Memories(pool).estimate(RUN) == Memory(CONTEXT_MIB + 100, "measured")
