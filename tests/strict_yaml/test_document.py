@@ -94,7 +94,6 @@ def test_every_duplicate_key_is_reported_with_the_line_of_the_first(tmp_path: Pa
     ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
