@@ -195,6 +195,11 @@ def test_no_steps_cost_nothing(task: str) -> None:
             {"optimizer": AdamW(decay="plateau")},
             "plateau: .* has no validation loss",
         ),
+        (
+            "mamba",
+            {"task": TASKS["sparse_parity"](subset="per_batch"), "evaluation_prompts": 64},
+            "so a standard error needs more than 64, got 64",
+        ),
         ("mamba", {"evaluation_prompts": 1}, "greater than or equal to 2"),  # one has no standard error
     ],
 )
