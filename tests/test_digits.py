@@ -57,6 +57,8 @@ def test_powers_of_ten_stay_on_one_line(number: float, digits: int, text: str) -
 
 
 def test_exponents_are_superscripts() -> None:
+    assert scientific(1.3e16).endswith("10¹⁶")
+    assert scientific(1.3e16).startswith("1.30\N{NO-BREAK SPACE}")
     assert superscript(-1_234_567_890) == "⁻¹²³⁴⁵⁶⁷⁸⁹⁰"
 
 
@@ -82,6 +84,8 @@ def test_powers_of_ten_begin_below_a_thousandth_and_at_ten_thousand(value: float
         (0.5, math.inf, "0.5"),
         (1e-3, 1e-4, "0.00100 ± 0.00010"),
         (9.99e-4, 1e-4, "(9.99 ± 1.00) × 10⁻⁴"),
+        (-1.23e-5, 4e-7, "(−1.23 ± 0.04) × 10⁻⁵"),
+        (-23_456.0, 200.0, "(−2.35 ± 0.02) × 10⁴"),
         (9_999.0, 20.0, "9999 ± 20"),
         (1e4, 20.0, "(1.00 ± 0.00) × 10⁴"),
         (0.0, 0.02, "0.000 ± 0.020"),
