@@ -13,7 +13,9 @@ from small_runs import small_run
 from bench.results import FORMAT
 from bench.run import Run, Stop
 from bench.stack import Stack
+from bench.tasks.languages.ginc import GINC, VALIDATION
 from bench.tasks.parity import SparseParity
+from bench.tasks.task import MAIN
 from bench.train import loop
 from bench.train.evaluate import ModelScores
 from bench.train.loop import Progress, TrainingOptions, train
@@ -21,7 +23,7 @@ from bench.train.notes import MemberNotes
 from bench.train.results import run_result
 from bench.train.state import initial_state
 from bench.train.step import eager_step
-from bench.train.summaries import rounded, summary
+from bench.train.summaries import headline, rounded, summary
 
 CPU = torch.device("cpu")
 
@@ -37,6 +39,14 @@ def test_a_standard_error_is_that_of_the_mean_of_independent_prompts() -> None:
         "headline": [30.0, 15.275],
     }
     assert set(summary(scores, overall, positions=False)) == {"overall", "headline"}
+
+
+def test_the_headline_is_at_the_tasks_mark_and_a_mean_for_other_metrics() -> None:
+    scores = ModelScores(np.arange(8.0).reshape(2, 4), np.array([9.0, 8.0]))
+    ginc = GINC(block=64, documents=3)  # its headline is the last column, the accuracy after 4 examples
+    assert headline(ginc, MAIN, scores).tolist() == [3, 7]
+    assert headline(ginc, VALIDATION, scores).tolist() == [9, 8], "a cross-entropy of documents"
+    assert headline(PARITY, MAIN, scores).tolist() == [9, 8]
 
 
 def result(run: Run, notes: MemberNotes) -> dict[str, Any]:
