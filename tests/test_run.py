@@ -172,6 +172,15 @@ def test_no_steps_cost_nothing(task: str) -> None:
     run = small_run(task=TASKS[task].example())
     assert run.training_flops(0) == run.training_flops_full_length(0) == 0
     assert run.training_flops() == run.training_flops(run.steps) > 0
+    assert run.training_flops_full_length() == run.training_flops_full_length(run.steps) > 0
+
+
+def test_a_run_knows_its_size_group_and_the_numbers_of_its_state() -> None:
+    run = small_run("mamba", size=Size(layers=4, width=256))
+    assert run.size_group == "small"
+    # A layer has two blocks, and a block 16 numbers for each of twice as many channels.
+    assert run.state_numbers == 4 * 2 * (2 * 256 * 16)
+    assert small_run("mamba", size=Size(layers=256, width=4)).size_group is None
 
 
 @pytest.mark.parametrize(

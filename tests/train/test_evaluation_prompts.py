@@ -11,8 +11,10 @@ import torch
 from command import ROOT
 
 from bench.tasks import TASKS, Task
+from bench.tasks.longer import longer_by_position
 from bench.tasks.outliers import CLEAN, OrthogonalOutlierRegression
-from bench.tasks.task import MAIN, SELECTION, Prompts
+from bench.tasks.regression import LinearRegression
+from bench.tasks.task import LONGER, MAIN, SELECTION, Prompts
 from bench.train.evaluation_prompts import LongerPrompts, evaluation_set
 
 
@@ -70,3 +72,11 @@ def test_an_evaluation_on_other_prompts_has_those_prompts() -> None:
         MAIN,
     )
     assert misfit(clean.prompts) < 1e-4 < 0.1 < misfit(main.prompts)
+
+
+def test_the_longest_prompts_are_drawn_one_by_one() -> None:
+    """Of 4 tokens 64 prompts are evaluated together, so of 800 not even one."""
+    task = LinearRegression(n_dims=2, n_points=2)
+    longer = longer_by_position(task, (2, 200))[LONGER]
+    parts = [len(part.targets) for part in LongerPrompts(task, LONGER, longer, 3)]
+    assert parts == [1, 1, 1]
