@@ -118,6 +118,33 @@ def test_an_update_without_a_kernel_is_pytorchs_for_each_member() -> None:
     assert (int(step), sums[0].tolist()) == (3, [3, 3])
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "peer"),
+    [
+        (Adam(beta1=0.7, beta2=0.95, epsilon=0.01), torch.optim.Adam),
+        (AdamW(beta1=0.7, beta2=0.95, epsilon=0.01, weight_decay=0.5), torch.optim.AdamW),
+    ],
+    ids=["adam", "adamw"],
+)
+def test_every_option_of_adam_is_pytorchs_of_that_name(optimizer: Adam | AdamW, peer: Any) -> None:
+    generator = torch.Generator().manual_seed(0)
+    value, *gradients = (torch.randn(3, generator=generator) for _ in range(5))
+    meters = [torch.zeros(1, dtype=torch.float64), torch.zeros(1), torch.full((1,), -1)]
+    rates, clips, flat = torch.tensor([0.1]), torch.tensor([1e9]), value.clone()
+    moments = torch.zeros(3), torch.zeros(3)
+    buffers = Buffers([0], [3], [True], flat, *moments, torch.tensor(0), rates, clips, *meters)
+    update = optimizer.update("reference", buffers)
+    parameter = torch.nn.Parameter(value.clone())
+    decay = {"weight_decay": optimizer.weight_decay} if isinstance(optimizer, AdamW) else {}
+    betas = (optimizer.beta1, optimizer.beta2)
+    theirs = peer([parameter], lr=0.1, betas=betas, eps=optimizer.epsilon, foreach=False, **decay)
+    for gradient in gradients:
+        update([gradient.view(1, 3)], torch.ones(1, dtype=torch.float64))
+        parameter.grad = gradient.clone()
+        theirs.step()
+    torch.testing.assert_close(flat, parameter.detach())
+
+
 def test_linear_decay_falls_along_a_line_and_cosine_keeps_its_id() -> None:
     linear = AdamW(warmup_steps=10, start=0, end=0.2, decay="linear")
     factors = [float(linear.rate_factor(torch.tensor(step), 110)) for step in (0, 5, 10, 60, 110)]

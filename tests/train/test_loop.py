@@ -105,6 +105,19 @@ def test_a_run_reports_its_last_step_then_ends_and_saves_no_more(
     assert not folder.exists()
 
 
+@pytest.mark.parametrize(("save_every", "saves"), [(0.0, True), (1e9, False)])
+def test_the_state_is_saved_as_often_as_asked(save_every: float, saves: bool, tmp_path: Path) -> None:
+    there: list[bool] = []
+
+    def report(progress: Progress) -> None:
+        there.append((tmp_path / CHECKPOINT).exists())
+
+    train(small_run(), tmp_path, TrainingOptions(CPU, save_every=save_every, report=report))
+    assert there[0] is False, "a look comes before the save"
+    assert len(there) > 1
+    assert set(there[1:]) == {saves}
+
+
 @pytest.mark.slow
 def test_the_backend_changes_rounding_only(tmp_path: Path) -> None:
     run = small_run("mamba")
