@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import sys
 
+MOST_EXACT = 1e-5
+"""A smaller standard error has a power of ten of its own: more than six places are hard to read."""
+
 
 def superscript(number: int) -> str:
     """A whole number in superscript: ⁻⁵."""
@@ -32,7 +35,7 @@ def scientific(number: float, digits: int = 2) -> str:
 def plus_minus(value: float, error: float) -> str:
     """0.1234 ± 0.0021: the standard error with two significant digits, the value to the same place.
 
-    Below 0.001 and from 10,000 on as (1.23 ± 0.04) × 10⁻⁵. Without any error as 1 ± 0.
+    Below 0.001 and from 10,000 on as (1.230 ± 0.040) × 10⁻⁵. Without any error as 1 ± 0.
     """
     if not math.isfinite(error):
         return error_text(value)
@@ -40,13 +43,20 @@ def plus_minus(value: float, error: float) -> str:
     size = abs(value)
     if 0 < size < 1e-3 or size >= 1e4:
         exponent = int(f"{size:.2e}".partition("e")[2])
-        scale = 10.0**exponent
-        return f"({with_minus(f'{value / scale:.2f}')} ± {error / scale:.2f}) × 10{superscript(exponent)}"
+        scale, power = 10.0**exponent, f" × 10{superscript(exponent)}"
+        if 0 < error < MOST_EXACT * scale:
+            return f"{with_minus(f'{value / scale:.5f}')}{power} ± {error_text(error)}"
+        return f"({_aligned(value / scale, error / scale)}){power}"
+    if 0 < error < MOST_EXACT:
+        return f"{with_minus(f'{value:.5f}')} ± {error_text(error)}"
+    return _aligned(value, error)
+
+
+def _aligned(value: float, error: float) -> str:
+    """0.1234 ± 0.0021, of a value that needs no power of ten."""
     if error == 0:
         return f"{with_minus(f'{value:.4g}')} ± 0"
     digits = 1 - math.floor(math.log10(error))
-    if digits > 6:
-        return f"{with_minus(f'{value:.5f}')} ± {error_text(error)}"
     places = max(0, digits)  # none from 7300 ± 560 on
     return f"{with_minus(f'{round(value, digits):.{places}f}')} ± {round(error, digits):.{places}f}"
 
@@ -84,6 +94,5 @@ def short(number: float) -> str:
         text = f"{number:.3e}"
     if "e" in text:
         mantissa, exponent = text.split("e")
-        mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-        return f"{mantissa}e{int(exponent)}"
+        return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
     return text

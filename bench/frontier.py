@@ -29,13 +29,14 @@ def frontier(points: Iterable[Point]) -> list[Point]:
     Where the largest budget improves nothing, a last point repeats the lowest error at that budget. Points
     whose FLOPs are not finite and above 0, or whose error is not finite or below 0, are left out.
     """
+    # Before they are sorted: no order holds with a NaN among them.
+    valid = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y) and x > 0 and y >= 0]
     best: list[Point] = []
     largest = 0.0
-    for flops, error in sorted(points):
-        if math.isfinite(flops) and math.isfinite(error) and flops > 0 and error >= 0:
-            largest = flops
-            if not best or error < best[-1][1]:
-                best.append((flops, error))
+    for flops, error in sorted(valid):
+        largest = flops
+        if not best or error < best[-1][1]:
+            best.append((flops, error))
     if best and largest > best[-1][0]:
         best.append((largest, best[-1][1]))
     return best

@@ -135,8 +135,8 @@ def _count_fault(task: Task, count: Any) -> str | None:
     most = task.most_evaluation_prompts
     if not isinstance(count, int) or isinstance(count, bool) or count > MOST_PROMPTS:
         return f"prompts: expected a whole number up to {MOST_PROMPTS:,}, got {count!r}"
-    if count < 2:
-        return f"a standard error needs at least 2 prompts, got {count}"
+    if count <= task.dependent_prompts:
+        return f"a standard error needs at least {task.dependent_prompts + 1} prompts, got {count}"
     return f"the task '{task.name}' has {most} prompts, got {count}" if most and count > most else None
 
 

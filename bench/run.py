@@ -222,6 +222,12 @@ class Run(Frozen):
             raise ValueError(
                 f"evaluation_prompts: the task '{self.task.name}' has {most}, got {self.evaluation_prompts}"
             )
+        group = self.task.dependent_prompts
+        if self.evaluation_prompts <= group:
+            raise ValueError(
+                f"evaluation_prompts: {group} prompts of the task '{self.task.name}' share a function and "
+                f"count as one, so a standard error needs more than {group}, got {self.evaluation_prompts}"
+            )
         return self
 
     @model_validator(mode="after")

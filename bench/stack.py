@@ -104,7 +104,7 @@ def form_stacks(
 
     Args:
         runs: the runs to train.
-        most: largest number of members of a stack with a given run.
+        most: largest number of members of a stack with a given run, at least 1.
         interrupted: ids of the members of interrupted stacks (`bench.dispatch.stacking`).
     """
     places = {identifier: number for number, ids in enumerate(interrupted) for identifier in ids}
@@ -113,7 +113,7 @@ def form_stacks(
         groups.setdefault(places.get(run.id, stack_shape(run)), []).append(run)
     stacks = []
     for key, group in groups.items():
-        stacks += even_parts(group, len(group) if isinstance(key, int) else max(1, most(group[0])))
+        stacks += even_parts(group, len(group) if isinstance(key, int) else most(group[0]))
     return stacks
 
 

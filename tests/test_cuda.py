@@ -252,7 +252,7 @@ def test_training_prompts_of_several_seeds_are_those_of_each(name: str) -> None:
 )
 def test_a_stack_of_several_seeds_is_captured_and_trains_as_eagerly(task: Task) -> None:
     runs = [
-        gpu_run("mamba", task=task, seed=seed, learning_rate=rate)
+        gpu_run("mamba", task=task, seed=seed, learning_rate=rate, evaluation_prompts=128)
         for seed, rate in ((0, 1e-3), (1, 1e-3), (1, 2e-3), (2, 1e-3))
     ]
     for some in (runs, runs[:2]):

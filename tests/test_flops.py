@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from flops_table import LINEAR_REGRESSION, LONG_TASKS
@@ -10,9 +12,10 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench import flops
+from bench.models.architecture import Architecture
 from bench.models.architectures import ARCHITECTURES
 from bench.models.backbone import Model
-from bench.models.blocks import LSTM, MLP, S4, Attention, Mamba, S4Mamba
+from bench.models.blocks import LSTM, MLP, S4, Attention, Block, Mamba, Place, S4Mamba
 from bench.models.sizes import Size
 from bench.paper.sizes import TABLE_6
 from bench.tasks import TASKS
@@ -138,3 +141,54 @@ def test_dense_products_agree_with_pytorchs_counter(name: str) -> None:
 
 def test_size_groups_hold_the_papers_eight_sizes() -> None:
     assert sum(len(sizes) for sizes in TABLE_6.values()) == 8
+
+
+class Counted(Block):
+    """A block of a user that states these counts at 5 tokens and width 16, and 1 elsewhere."""
+
+    name: str = "counted"
+    cost: Any = 1
+    state: Any = 1
+
+    def multiplications(self, L: int, D: int) -> int:
+        return self._at(L, D, self.cost)
+
+    def state_numbers(self, L: int, D: int) -> int | None:
+        return self._at(L, D, self.state)
+
+    def build(self, place: Place) -> torch.nn.Module:
+        raise AssertionError("counting builds no module")
+
+    def _at(self, L: int, D: int, count: Any) -> Any:
+        return count() if callable(count) else count if (L, D) == (5, 16) else 1
+
+    def width_fault(self, D: int) -> str | None:
+        return "it is odd" if D % 2 else None
+
+
+@pytest.mark.parametrize(
+    ("counts", "fault"),
+    [
+        ({}, None),
+        ({"cost": 0, "state": 0}, None),
+        ({"state": None}, None),  # a state may be unknown
+        ({"cost": None}, "multiplications of block 'counted' must be a whole number, got None"),
+        ({"cost": 2.0}, "multiplications of block 'counted' must be a whole number, got 2.0"),
+        ({"cost": -1}, "multiplications of block 'counted' must be a whole number, got -1"),
+        ({"state": -1}, "state_numbers of block 'counted' must be a whole number, got -1"),
+        ({"state": 0.5}, "state_numbers of block 'counted' must be a whole number, got 0.5"),
+    ],
+)
+def test_a_cost_is_a_whole_number_and_a_state_may_be_unknown(
+    counts: dict[str, Any], fault: str | None
+) -> None:
+    architecture = Architecture(name="mine", layer=(MLP(), Counted(**counts)))
+    assert flops.fault(architecture, 16, 5) == fault
+    assert flops.fault(architecture, 17, 5) == "block 'counted' cannot be 17 wide: it is odd"
+
+
+def test_a_cost_that_fails_is_named_with_its_place() -> None:
+    architecture = Architecture(name="mine", layer=(Counted(state=lambda: 1 / 0),))
+    fault = flops.fault(architecture, 16, 5) or ""
+    assert fault.startswith("state_numbers of block 'counted' at 5 tokens and width 16: ")
+    assert "ZeroDivisionError" in fault

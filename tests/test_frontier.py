@@ -138,6 +138,8 @@ def test_frontiers_of_many_draws_at_once_are_those_of_each_draw(
 def test_what_is_not_a_number_or_below_zero_is_no_point() -> None:
     points = [(1e3, math.nan), (math.inf, 0.5), (1e3, -0.1), (2e3, 0.4), (3e3, math.nan)]
     assert frontier(points) == [(2e3, 0.4)]
+    assert frontier([(1e3, math.inf), (2e3, 0.4), (0.0, 0.5), (3e3, 0.0)]) == [(2e3, 0.4), (3e3, 0.0)]
+    assert frontier([(3e3, 0.1), (math.nan, 0.9), (1e3, 0.5)]) == [(1e3, 0.5), (3e3, 0.1)]
 
 
 @pytest.mark.parametrize(

@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import jsonschema
 import pytest
 import torch
-from pydantic import Field
+from pydantic import Field, ValidationError
+from small_runs import small_run
 
 from bench import results
 from bench.check.schema import json_schema as claims_schema
 from bench.errors import InvalidFile
 from bench.frozen import identity
 from bench.kernels.adam import Buffers
-from bench.optimizers import OPTIMIZERS, AdamW, Optimizer
+from bench.optimizers import OPTIMIZERS, Adam, AdamW, Optimizer
 from bench.plan.planned import plan, select
 from bench.plan.time import Speeds
 from bench.results.export import load_results, write
+from bench.run import Run
 from bench.suite import Suite, json_schema, load
 from bench.train.loop import TrainingOptions, train
 
@@ -116,9 +118,84 @@ def test_an_update_without_a_kernel_is_pytorchs_for_each_member() -> None:
     assert (int(step), sums[0].tolist()) == (3, [3, 3])
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "peer"),
+    [
+        (Adam(beta1=0.7, beta2=0.95, epsilon=0.01), torch.optim.Adam),
+        (AdamW(beta1=0.7, beta2=0.95, epsilon=0.01, weight_decay=0.5), torch.optim.AdamW),
+    ],
+    ids=["adam", "adamw"],
+)
+def test_every_option_of_adam_is_pytorchs_of_that_name(optimizer: Adam | AdamW, peer: Any) -> None:
+    generator = torch.Generator().manual_seed(0)
+    value, *gradients = (torch.randn(3, generator=generator) for _ in range(5))
+    meters = [torch.zeros(1, dtype=torch.float64), torch.zeros(1), torch.full((1,), -1)]
+    rates, clips, flat = torch.tensor([0.1]), torch.tensor([1e9]), value.clone()
+    moments = torch.zeros(3), torch.zeros(3)
+    buffers = Buffers([0], [3], [True], flat, *moments, torch.tensor(0), rates, clips, *meters)
+    update = optimizer.update("reference", buffers)
+    parameter = torch.nn.Parameter(value.clone())
+    decay = {"weight_decay": optimizer.weight_decay} if isinstance(optimizer, AdamW) else {}
+    betas = (optimizer.beta1, optimizer.beta2)
+    theirs = peer([parameter], lr=0.1, betas=betas, eps=optimizer.epsilon, foreach=False, **decay)
+    for gradient in gradients:
+        update([gradient.view(1, 3)], torch.ones(1, dtype=torch.float64))
+        parameter.grad = gradient.clone()
+        theirs.step()
+    torch.testing.assert_close(flat, parameter.detach())
+
+
 def test_linear_decay_falls_along_a_line_and_cosine_keeps_its_id() -> None:
     linear = AdamW(warmup_steps=10, start=0, end=0.2, decay="linear")
     factors = [float(linear.rate_factor(torch.tensor(step), 110)) for step in (0, 5, 10, 60, 110)]
     assert factors == pytest.approx([0, 0.5, 1, 0.6, 0.2])
     assert "decay" not in identity(AdamW())
     assert identity(linear)["decay"] == "linear"
+
+
+def test_a_plateau_is_a_rise_and_then_the_full_rate() -> None:
+    plateau = AdamW(warmup_steps=4, start=0.5, end=0.25, decay="plateau")
+    factors = [float(plateau.rate_factor(torch.tensor(step), 8)) for step in (0, 2, 4, 8)]
+    assert factors == [0.5, 0.75, 1, 1]
+    assert (plateau.plateau_factor, AdamW().plateau_factor, Adam().plateau_factor) == (0.25, None, None)
+
+
+def test_a_cosine_falls_by_half_of_the_way_at_half_of_the_time_and_stays_at_its_end() -> None:
+    cosine = AdamW(warmup_steps=10, start=0.3, end=0.2)
+    steps = (0, 10, 60, 10 + 100 / 3, 110, 500)
+    factors = [float(cosine.rate_factor(torch.tensor(step), 110)) for step in steps]
+    assert factors == pytest.approx([0.3, 1, 0.6, 0.2 + 0.8 * 0.75, 0.2, 0.2])  # cos 60° = 1/2
+    at_once = AdamW(warmup_steps=0, start=0.3, end=0.2)
+    assert float(at_once.rate_factor(torch.tensor(0), 100)) == 1
+
+
+def test_a_warm_up_has_to_end_before_the_run() -> None:
+    assert AdamW(warmup_steps=99).fault(100) is None
+    assert "is not over when the run ends" in (AdamW(warmup_steps=100).fault(100) or "")
+    assert Adam().fault(1) is None
+
+
+EDGES: dict[str, tuple[float, float]] = {
+    "beta1": (0, 1), "beta2": (0, 1), "epsilon": (1e-30, 0), "weight_decay": (0, -1e-9),
+    "warmup_steps": (0, -1), "start": (1, 1.001), "end": (0, -0.001),
+}  # fmt: skip
+"""Options of AdamW: the last value that it takes, and one beyond."""
+
+
+@pytest.mark.parametrize("option", EDGES)
+def test_options_of_adam_have_bounds(option: str) -> None:
+    within, beyond = EDGES[option]
+    for optimizer in (Adam, AdamW):
+        if option in optimizer.model_fields:
+            assert getattr(optimizer.model_validate({option: within}), option) == within
+            with pytest.raises(ValidationError, match=option):
+                optimizer.model_validate({option: beyond})
+
+
+def test_a_run_reads_an_optimizer_from_the_table_that_its_result_records() -> None:
+    optimizer = AdamW(warmup_steps=5, weight_decay=0.1)
+    run = small_run(optimizer=optimizer)
+    recorded = {**{name: getattr(run, name) for name in Run.model_fields}, "optimizer": identity(optimizer)}
+    assert Run.model_validate(recorded) == run
+    with pytest.raises(ValidationError, match="unknown optimizer 'adamv', did you mean 'adam"):
+        Run.model_validate({**recorded, "optimizer": {"name": "adamv"}})

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 from command import ROOT
+from pydantic import ValidationError
 from small_runs import small_run
 
 from bench import results as pool_of
@@ -20,9 +21,11 @@ from bench.json_data import digest
 from bench.models.architecture import Architecture
 from bench.models.architectures import ARCHITECTURES
 from bench.models.blocks import Mamba, S4Mamba
+from bench.models.sizes import Size
+from bench.optimizers import AdamW
 from bench.results.record import RecordedRun
 from bench.results.table import DESCRIBED
-from bench.run import SETTINGS
+from bench.run import SETTINGS, Run, Stop, text_of
 from bench.suite.format import Point, Settings
 from bench.suite.shipped import is_suite
 from bench.tasks import TASKS
@@ -169,3 +172,75 @@ def test_no_steps_cost_nothing(task: str) -> None:
     run = small_run(task=TASKS[task].example())
     assert run.training_flops(0) == run.training_flops_full_length(0) == 0
     assert run.training_flops() == run.training_flops(run.steps) > 0
+    assert run.training_flops_full_length() == run.training_flops_full_length(run.steps) > 0
+
+
+def test_a_run_knows_its_size_group_and_the_numbers_of_its_state() -> None:
+    run = small_run("mamba", size=Size(layers=4, width=256))
+    assert run.size_group == "small"
+    # A layer has two blocks, and a block 16 numbers for each of twice as many channels.
+    assert run.state_numbers == 4 * 2 * (2 * 256 * 16)
+    assert small_run("mamba", size=Size(layers=256, width=4)).size_group is None
+
+
+@pytest.mark.parametrize(
+    ("architecture", "fields", "complaint"),
+    [
+        ("transformer", {"checkpoints": (20, 10, 30)}, r"must rise and end at steps \(30\)"),
+        ("transformer", {"checkpoints": (10, 10, 30)}, "must rise"),
+        ("transformer", {"checkpoints": (10, 20)}, "must rise"),
+        ("transformer", {"checkpoints": ()}, "must rise"),
+        (
+            "transformer",
+            {"size": Size(layers=1, width=16, heads=None)},
+            "transformer needs a number of heads",
+        ),
+        ("transformer", {"size": Size(layers=1, width=16, heads=3)}, "width 16 is not divisible by 3 heads"),
+        ("mamba", {"size": Size(layers=1, width=16, heads=4)}, "mamba has no attention heads"),
+        ("mamba", {"stop": Stop(after_convergence=5)}, "'linear_regression' has no criterion"),
+        ("mamba", {"tested_checkpoint": "best_validation"}, "'linear_regression' has no validation loss"),
+        (
+            "mamba",
+            {"optimizer": AdamW(decay="plateau")},
+            "plateau: .* has no validation loss",
+        ),
+        (
+            "mamba",
+            {"task": TASKS["sparse_parity"](subset="per_batch"), "evaluation_prompts": 64},
+            "so a standard error needs more than 64, got 64",
+        ),
+        ("mamba", {"evaluation_prompts": 1}, "greater than or equal to 2"),  # one has no standard error
+    ],
+)
+def test_a_run_that_cannot_be_trained_or_scored_is_refused(
+    architecture: str, fields: dict[str, Any], complaint: str
+) -> None:
+    run = small_run(architecture)
+    settings = {name: getattr(run, name) for name in Run.model_fields}
+    assert Run.model_validate(settings) == run
+    with pytest.raises(ValidationError, match=complaint):
+        Run.model_validate({**settings, **fields})
+
+
+def test_a_label_names_what_tells_runs_of_a_grid_apart() -> None:
+    run = small_run(learning_rate=4.64e-4, clip=0.5, seed=3)
+    assert run.label == f"transformer-1x16-lr4.64e-4-clip0.5-s3-{run.id}"
+    assert run.file_name == f"{run.label}.json"
+
+
+def test_settings_as_text_are_those_that_filters_take() -> None:
+    run = small_run(optimizer=AdamW(warmup_steps=5), learning_rate=0.002)
+    texts = {name: text_of(run, name) for name in ("learning_rate", "clip", "optimizer", "stop", "steps")}
+    assert texts == {
+        "learning_rate": "2e-3", "clip": "10", "optimizer": "adamw", "stop": "none", "steps": "30"
+    }  # fmt: skip
+
+
+def test_the_bound_of_memory_adds_parameters_to_activations() -> None:
+    """Of a batch of 8, 10 tokens, width 16 and one layer: 1,280 activations, on two devices 640 each."""
+    run = small_run()
+    parameters = 16 * run.parameters  # a value, a gradient and two moments of 4 bytes each
+    assert run.unmeasured_bytes() == 1_000 * 1_280 + parameters
+    assert run.unmeasured_bytes(devices=2) == 1_000 * 640 + parameters, "every device has all parameters"
+    deep = small_run(size=Size(layers=3, width=16, heads=4), batch_size=2)
+    assert deep.unmeasured_bytes() == 1_000 * 960 + 16 * deep.parameters

@@ -15,7 +15,7 @@ def summary(scores: ModelScores, headline: Array, positions: bool) -> dict[str, 
     """Means and standard errors over prompts, as [mean, standard error].
 
     Args:
-        scores: scores of all prompts.
+        scores: scores of all prompts, two at least.
         headline: headline score of each prompt, (prompts,).
         positions: whether to add the mean and the standard error at every position.
     """
@@ -51,6 +51,5 @@ def rounded(values: Any, digits: int = 5) -> Any:
 
 
 def _mean_and_error(values: Array) -> list[Any]:
-    count = len(values)
-    spread = values.std(axis=0, ddof=1) if count > 1 else np.zeros(values.shape[1:])
-    return [rounded(values.mean(axis=0)), rounded(spread / np.sqrt(count))]
+    error = values.std(axis=0, ddof=1) / np.sqrt(len(values))
+    return [rounded(values.mean(axis=0)), rounded(error)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -116,6 +117,46 @@ def test_the_lstm_of_table_4_has_29_million_with_its_embeddings() -> None:
 )
 def test_a_closed_form_is_what_counting_the_module_gives(block: Block, width: int) -> None:
     assert block.parameters(width) == count_parameters(block, width)
+
+
+@pytest.mark.parametrize(
+    ("n_inputs", "n_outputs", "discrete"),
+    [(3, 2, False), ((3, 5, 1), 4, False), (7, 7, True)],
+    ids=["vectors", "kinds of tokens", "symbols"],
+)
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("transformer", {}),
+        ("mamba", {"tied": False}),
+        ("lstm", {}),
+        ("lstm", {"tied": True}),
+        ("s4", {"block_input": "embedding"}),
+        ("transformer", {"block_input": "embedding"}),
+        ("mamba", {"norm": "rms"}),
+    ],
+    ids=str,
+)
+def test_a_model_has_the_parameters_of_its_blocks_and_of_both_its_ends(
+    name: str, fields: dict[str, Any], n_inputs: int | tuple[int, ...], n_outputs: int, discrete: bool
+) -> None:
+    architecture = ARCHITECTURES[name].model_copy(update=fields)
+    size = Size(layers=2, width=16, heads=4).of(architecture)
+    with torch.device("meta"):
+        model = Model(
+            architecture, size, n_inputs=n_inputs, n_outputs=n_outputs, length=10, discrete=discrete
+        )
+    count = sum(parameter.numel() for parameter in model.parameters())
+    stated = architecture.parameters(
+        2, 16, length=10, n_inputs=n_inputs, n_outputs=n_outputs, discrete=discrete
+    )
+    assert stated == count
+    D = 28 if name == "s4" else 16
+    kinds = (n_inputs,) if isinstance(n_inputs, int) else n_inputs
+    ends = sum((kind + 1) * D for kind in kinds) + (D + 1) * n_outputs
+    if discrete:
+        ends = n_outputs * D + (0 if architecture.tied else (D + 1) * n_outputs)
+    assert stated - architecture.parameters(2, 16, length=10) == ends
 
 
 def test_counting_leaves_the_generator_as_it_was() -> None:

@@ -46,6 +46,7 @@ def test_memory_is_measured_or_scaled_or_unknown() -> None:
     memories = Memories(measured(RUN, 300))
     assert memories.estimate(RUN) == Memory(CONTEXT_MIB + 300, "measured")
     assert memories.estimate(run_of(batch_size=128)) == Memory(CONTEXT_MIB + 600, "scaled")
+    assert memories.estimate(run_of(layers=12)) == Memory(CONTEXT_MIB + 900, "scaled")
     assert memories.estimate(run_of(batch_size=32)) == Memory(CONTEXT_MIB + 300, "scaled")
     smaller, larger = (memories.estimate(run_of(width=width)).mib - CONTEXT_MIB for width in (64, 1024))
     assert 300 / 16 < smaller < 300 / 4 + 1, "as its activations, which shrink less than its parameters"
@@ -70,6 +71,14 @@ def test_the_most_that_a_shape_ever_took_counts() -> None:
     again = run_of(seed=1)
     pool.runs[again.id] = record_of(result_of(again, provenance={"peak_memory_mib": 400}))
     assert Memories(pool).estimate(RUN).mib == CONTEXT_MIB + 400
+
+
+def test_of_shapes_with_equal_activations_a_run_has_the_memory_of_its_own() -> None:
+    flat = run_of(layers=16, width=64)
+    pool = measured(RUN, 300)
+    pool.runs[flat.id] = record_of(result_of(flat, provenance={"peak_memory_mib": 400}))
+    assert Memories(pool).estimate(RUN) == Memory(CONTEXT_MIB + 300, "measured")
+    assert Memories(pool).estimate(flat) == Memory(CONTEXT_MIB + 400, "measured")
 
 
 def test_a_member_of_a_stack_takes_its_share_of_the_stacks_memory() -> None:

@@ -27,6 +27,7 @@ from bench import suite as suites
 from bench.cli import arguments, withdraw
 from bench.cli.arguments import SuiteChoice
 from bench.cli.plan import show_plan
+from bench.dispatch.stack_sizes import MEMORY_SHARE
 from bench.dispatch.status import RunStatus
 from bench.errors import UserError
 from bench.optimizers import AdamW
@@ -142,6 +143,7 @@ def test_a_large_clip_is_found_by_its_digits(written: str) -> None:
         ("s4*", "'s4*' is not of the form field=pattern, did you mean 'architecture=s4*'?"),
         ("secnd", "did you mean 'experiment=second'?"),
         ("task:linear_regression", "did you mean 'task=linear_regression'?"),
+        ("architecture:mabma", "did you mean 'architecture=mamba'?"),
         ("architecture=", "'architecture=' is not of the form field=pattern, did you mean 'architecture="),
         ("architecture=mamba, s4", "'architecture=mamba,' has an empty pattern: separate patterns by commas"),
         ("lr=1e-4", "unknown filter field 'lr', did you mean 'learning_rate'?"),
@@ -165,6 +167,14 @@ def test_a_filter_that_cannot_be_meant_is_an_error_that_says_what_could(terms: s
         chosen(terms)
     assert message in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+def test_a_size_without_a_name_is_suggested_by_its_numbers() -> None:
+    unnamed = [replace(planned()[0], run=run_of(LINEAR, layers=3, width=96))]
+    with pytest.raises(UserError, match="did you mean 'size=3x96'"):
+        select(unnamed, "size=")
+    with pytest.raises(UserError, match=r"no size=small, expected one of: 3x96$"):
+        select(unnamed, "size=small")
 
 
 @given(terms=st.text(max_size=20) | st.sampled_from(["mamb", "secon", "linear", "4x256", "task:no"]))
@@ -246,6 +256,34 @@ def test_a_plan_counts_members_and_a_part_of_it_forms_its_own_stacks() -> None:
     assert members == [2, 2, 2, 2], "evenly, not three and one"
 
 
+def test_runs_with_a_result_form_stacks_of_their_own() -> None:
+    words = ("missing", "finished", "missing", "diverged")
+    runs = [run_of(LINEAR, learning_rate=rate) for rate in (1e-4, 2e-4, 3e-4, 4e-4)]
+    unknown = TimeEstimate(None, "unknown")
+    entries = [Planned(run, (), RunStatus(word), unknown) for run, word in zip(runs, words, strict=True)]
+    stacks = [entry.stack for entry in stacked(entries, NOWHERE, Speeds(Pool()), largest=2)]
+    assert stacks == [0, 1, 0, 1]
+
+
+def test_what_cannot_be_stacked_trains_alone_whatever_was_asked_for() -> None:
+    unknown = TimeEstimate(None, "unknown")
+    for architecture, members in (("lstm", 1), ("mamba", 3)):
+        runs = grid(LINEAR, (architecture,), learning_rates=(1e-4, 2e-4, 3e-4))
+        entries = [Planned(run, (), RunStatus("missing"), unknown) for run in runs]
+        found = stacked(entries, NOWHERE, Speeds(Pool()), largest=3)
+        assert [entry.estimate.members for entry in found] == [members] * 3
+
+
+def test_stacks_of_a_plan_fit_into_the_gpus_memory() -> None:
+    runs = grid(LINEAR, ("mamba",), learning_rates=(1e-4, 2e-4, 3e-4, 4e-4, 5e-4, 6e-4))
+    entries = [Planned(run, (), RunStatus("missing"), TimeEstimate(None, "unknown")) for run in runs]
+    for members in (1, 2, 3):
+        mib = round(1.1 * members * runs[0].unmeasured_bytes() / MEMORY_SHARE / 2**20)
+        speeds = Speeds(Pool(), "this device", "gpu", memory_mib=mib)
+        found = stacked(entries, NOWHERE, speeds)
+        assert {entry.estimate.members for entry in found} == {members}
+
+
 def test_a_run_that_stopped_early_took_the_time_of_its_steps() -> None:
     run = run_of(PARITY, "mamba", steps=1000, stop=Stop(after_convergence=100, every=50))
     speeds = Speeds(Pool(), "this device", "gpu", [speed_record(run, (1, 10.0))])
@@ -253,6 +291,10 @@ def test_a_run_that_stopped_early_took_the_time_of_its_steps() -> None:
         entry = Planned(run, (), status, TimeEstimate(None, "unknown"))
         (entry,) = stacked([entry], NOWHERE, speeds)
         assert entry.estimate == TimeEstimate(seconds, "measured", 1)
+        assert entry.share_done == (1.0 if status.word == "finished" else 0.2)
+        steps = status.step if status.word == "finished" else run.steps
+        assert entry.training_flops == run.training_flops(steps)
+        assert entry.training_flops_full_length == run.training_flops_full_length(steps)
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9)), max_size=12))

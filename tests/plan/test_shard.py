@@ -61,6 +61,25 @@ def test_shares_of_the_papers_grid_take_about_as_many_flops() -> None:
     assert max(loads) < 1.05 * min(loads)
 
 
+@pytest.mark.parametrize(
+    ("text", "shard"), [("1/4", Shard(1, 4)), ("4/4", Shard(4, 4)), (" 1/1 ", Shard(1, 1))]
+)
+def test_a_share_is_written_with_its_number_from_one(text: str, shard: Shard) -> None:
+    assert Shard.of(text) == shard
+    assert str(shard) == text.strip()
+
+
+def test_a_share_has_whole_streams_of_prompts_whatever_the_order() -> None:
+    """Of 32 runs with four seeds, two stacks of 16 have two seeds each."""
+    rates = [k * 1e-4 for k in range(1, 9)]
+    runs = [run_of(LINEAR, width=16, learning_rate=rate, seed=seed) for rate in rates for seed in range(4)]
+    assert advised_members(runs[0], "gpu", None, None) == 16
+    first, second = (Shard(index, 2).ids(runs) for index in (1, 2))
+    assert (len(first), len(second)) == (16, 16)
+    assert len({run.seed for run in runs if run.id in first}) == 2
+    assert [Shard(index, 2).ids(runs[::-1]) for index in (1, 2)] == [first, second]
+
+
 @pytest.mark.parametrize("text", ["", "2", "2/", "0/4", "5/4", "1/0", "-1/4", "a/b", "1/4/2", "1.0/2"])
 def test_a_share_that_cannot_be_meant_is_refused(text: str) -> None:
     with pytest.raises(UserError, match=r"--shard .*: (expected|there is no)"):

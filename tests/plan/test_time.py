@@ -103,6 +103,25 @@ def test_a_stack_that_was_not_measured_is_promised_no_gain() -> None:
     assert large.estimate(run, 1) == TimeEstimate(16.0, "scaled", 1)
 
 
+def test_of_several_measured_stacks_the_lowest_bound_counts() -> None:
+    """Alone a step takes 10 ms. In a stack of 16 it takes 20 ms, 1.25 ms for each member."""
+    speeds = speeds_of(measured(run_of(), 50.0, **in_stack(16)), measured(run_of(seed=1), 100.0))
+    run = run_of(seed=2, steps=800)
+    seconds = {members: speeds.estimate(run, members).seconds for members in (1, 2, 4, 8, 16, 32)}
+    assert seconds == pytest.approx({1: 8, 2: 8, 4: 4, 8: 2, 16: 1, 32: 1})
+    slow = speeds_of(measured(run_of(), 5.0, **in_stack(16)), measured(run_of(seed=1), 100.0))
+    assert slow.estimate(run, 16).seconds == pytest.approx(10), "what was measured needs no bound"
+
+
+def test_memory_that_is_named_counts_before_that_of_a_record() -> None:
+    record = speed_record(run_of(), (1, 10.0))
+    pool = pool_with()
+    assert Speeds(pool, record.device, records=[record]).memory_mib == record.memory_mib == 80_000
+    assert Speeds(pool, record.device, records=[record], memory_mib=40_000).memory_mib == 40_000
+    assert Speeds(pool, "another device", records=[record]).memory_mib is None
+    assert (Speeds(pool, record.device, records=[record]).kind, Speeds(pool).kind) == ("gpu", "cpu")
+
+
 def test_scaling_and_stacks_go_together() -> None:
     speeds = speeds_of(measured(run_of(), 50.0, **in_stack(16)))
     assert speeds.estimate(run_of(layers=8, steps=800), 16).seconds == pytest.approx(2.0)

@@ -94,7 +94,6 @@ def test_every_duplicate_key_is_reported_with_the_line_of_the_first(tmp_path: Pa
     ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -228,6 +227,9 @@ class Outer(Strict):
     kind: Annotated[Plain | Fancy, Field(discriminator="name")] = Plain()
     kinds: dict[str, Annotated[Plain | Fancy, Field(discriminator="name")]] = {}
     either: int | str = 0
+    share: float = Field(default=0.5, ge=0.25, le=2**40)
+    even: int = Field(default=2, multiple_of=2)
+    pair: list[int] = Field(default=[1, 2], min_length=2, max_length=2)
 
 
 def complaints(folder: Path, text: str) -> list[str]:
@@ -299,6 +301,18 @@ def complaints(folder: Path, text: str) -> list[str]:
             "x.yaml:2:11: a: is empty, expected one or more of the keys name, width, depth",
         ),
         ("steps: 1\nkinds:", "x.yaml:2:7: kinds: expected a mapping, got null"),
+        ("steps: 20k", "x.yaml:1:8: steps: expected a whole number, got '20k': write 20_000"),
+        ("steps: 3M", "x.yaml:1:8: steps: expected a whole number, got '3M': write 3_000_000"),
+        ("steps: 20,000", "x.yaml:1:8: steps: expected a whole number, got '20,000': write 20_000"),
+        ("steps: '1.5'", "x.yaml:1:8: steps: expected a whole number, got '1.5'"),
+        ("steps: 1\nshare: 0.2", "x.yaml:2:8: share: must be at least 0.25, got 0.2"),
+        (
+            "steps: 1\nshare: 2_000_000_000_000",
+            "x.yaml:2:8: share: must be at most 1099511627776, got 2000000000000",
+        ),
+        ("steps: 1\neven: 3", "x.yaml:2:7: even: must be a multiple of 2, got 3"),
+        ("steps: 1\npair: [1]", "x.yaml:2:7: pair: needs at least 2 values, got 1"),
+        ("steps: 1\npair: [1, 2, 3]", "x.yaml:2:7: pair: takes at most 2 values, got 3"),
     ],
 )
 def test_a_complaint_says_where_what_and_what_would_be_right(tmp_path: Path, text: str, problem: str) -> None:

@@ -111,6 +111,25 @@ def test_boosted_trees_are_scikit_learns_on_signs_or_on_x() -> None:
 # Networks trained by gradient descent.
 
 
+def test_a_decision_tree_is_compared_with_trees_of_its_depth_and_of_any_on_signs_and_on_x(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(trees, "BOOSTED_PROMPTS", 2)  # the oracle then has a row for as few
+    task = DecisionTree(n_dims=2, n_points=4, depth=1)
+    rows = task.baselines(sample(task, 3))
+    fitted = {"CART of depth 1", "CART of full depth", "gradient boosting"}
+    expected = {f"{name} on {features}" for name in fitted for features in ("x", "signs of x")}
+    others = {"zero", "3 nearest neighbours", "oracle that knows the tree"}
+    expected |= others | {"oracle that knows the tree, first 2 prompts"}
+    assert sorted(row.name for row in rows) == sorted(expected)
+    assert [row.name for row in rows if row.kind == "floor"] == ["oracle that knows the tree"]
+    assert {row.name for row in rows if row.prompts == 2} == {
+        "gradient boosting on x",
+        "gradient boosting on signs of x",
+        "oracle that knows the tree, first 2 prompts",
+    }
+
+
 def test_a_trained_network_is_what_plain_torch_trains_one_prompt_at_a_time() -> None:
     prompts = sample(TwoLayerNetwork(n_dims=3, n_points=6), 3)
     result = networks.trained_networks(prompts, steps=(7, 30), width=5)

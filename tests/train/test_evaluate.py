@@ -11,6 +11,7 @@ from small_runs import small_run
 
 from bench.stack import Stack
 from bench.tasks import Task
+from bench.tasks.chain_of_thought import ChainOfThought
 from bench.tasks.parity import SparseParity
 from bench.tasks.task import MAIN
 from bench.tasks.token_recall import TokenMQAR
@@ -77,3 +78,44 @@ def test_a_model_that_the_last_step_destroys_has_diverged(tmp_path: Path) -> Non
     assert result["outcome"] == "diverged"
     assert result["reason"] == "a score on the evaluation prompts is not finite at step 1"
     assert result["checkpoints"] == []
+
+
+def test_scores_are_finite_only_if_those_of_every_column_and_all_means_are() -> None:
+    number, none = np.array([[1.0, 2.0]]), np.array([[1.0, np.inf]])
+    assert ModelScores(number, number[:, 0]).finite
+    assert not ModelScores(none, number[:, 0]).finite
+    assert not ModelScores(number, none[:, 1]).finite
+
+
+class NaNLater:
+    """Predicts zeros, and NaN from the second pass on."""
+
+    def __init__(self) -> None:
+        self.passes = 0
+
+    def share(self, tokens: torch.Tensor) -> None:
+        pass
+
+    def predict(self, member: int, tokens: torch.Tensor) -> torch.Tensor:
+        self.passes += 1
+        return torch.full((*tokens.shape[:2], 3), 0.0 if self.passes == 1 else torch.nan)
+
+
+def test_one_pass_with_nan_spoils_all_scores_of_its_prompts() -> None:
+    """Of a chain of thought the first pass alone predicts ŷ after the true s."""
+    task = ChainOfThought(n_dims=3, n_points=5, hidden=2)
+    model = initial_state(Stack.of(small_run(task=task)), CPU, "sequential").model
+    (scores,) = member_scores(NaNLater(), [0], model, task, evaluation_set(task, MAIN, 4), CPU)
+    assert set(scores) == set(task.evaluations())
+    assert not any(own.finite for own in scores.values())
+
+
+def test_members_of_one_task_are_evaluated_in_one_pass_per_part() -> None:
+    runs = [small_run("mamba", learning_rate=rate, evaluation_prompts=70) for rate in (1e-3, 2e-3, 3e-3)]
+    state = initial_state(Stack.of(*runs), CPU, "reference")
+    shapes: list[int] = []
+    state.model.register_forward_hook(lambda module, inputs, outputs: shapes.append(len(inputs[0])))
+    prompts = evaluation_set(runs[0].task, MAIN, 70)
+    scores = member_scores(StackPredictor(state), [0, 1, 2], state.model, runs[0].task, prompts, CPU)
+    assert shapes == [64, 6], "64 prompts are evaluated together"
+    assert [len(own[MAIN].overall) for own in scores] == [70, 70, 70]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,19 @@ def test_a_run_reports_its_last_step_then_ends_and_saves_no_more(
     assert not folder.exists()
 
 
+@pytest.mark.parametrize(("save_every", "saves"), [(0.0, True), (1e9, False)])
+def test_the_state_is_saved_as_often_as_asked(save_every: float, saves: bool, tmp_path: Path) -> None:
+    there: list[bool] = []
+
+    def report(progress: Progress) -> None:
+        there.append((tmp_path / CHECKPOINT).exists())
+
+    train(small_run(), tmp_path, TrainingOptions(CPU, save_every=save_every, report=report))
+    assert there[0] is False, "a look comes before the save"
+    assert len(there) > 1
+    assert set(there[1:]) == {saves}
+
+
 @pytest.mark.slow
 def test_the_backend_changes_rounding_only(tmp_path: Path) -> None:
     run = small_run("mamba")
@@ -148,6 +162,18 @@ def test_a_diverged_run_is_an_outcome_with_its_step_and_no_invented_numbers(tmp_
     json.dumps(result, allow_nan=False)
 
 
+def test_a_run_that_diverges_later_keeps_its_checkpoint_and_has_no_scores_of_its_end(tmp_path: Path) -> None:
+    """The warm-up begins at a rate of zero, so the first step moves nothing and the second one destroys."""
+    optimizer = AdamW(warmup_steps=1, start=0)
+    run = small_run(learning_rate=1e30, clip=1e30, optimizer=optimizer, steps=4, checkpoints=(1, 4))
+    result = train(run, tmp_path, TrainingOptions(CPU))
+    assert result["outcome"] == "diverged"
+    assert [checkpoint["step"] for checkpoint in result["checkpoints"]] == [1]
+    assert result["per_prompt"] == {"report": None}
+    # Step 0 is in the curve, step 1 was computed before its update, and step 2 is the first bad one.
+    assert result["reason"] == "the loss or its gradient is not finite at step 2"
+
+
 @pytest.mark.slow
 def test_results_are_small_even_for_the_longest_task(tmp_path: Path) -> None:
     architecture = ARCHITECTURES["transformer"]
@@ -163,6 +189,23 @@ def test_results_are_small_even_for_the_longest_task(tmp_path: Path) -> None:
     result = train(run, tmp_path, TrainingOptions(CPU))
     assert len(json.dumps(result)) < 21_000  # provenance of a real job adds about 1 KB
     assert len(result["curve"]["loss"]) == 100
+
+
+def test_a_short_run_has_every_step_in_its_curve(tmp_path: Path) -> None:
+    curve = train(small_run(steps=7, checkpoints=(7,)), tmp_path, TrainingOptions(CPU))["curve"]
+    assert curve["step"] == [1, 2, 3, 4, 5, 6, 7]
+    assert len(curve["loss"]) == len(curve["gradient_norm"]) == 7
+
+
+def test_a_result_says_how_fast_and_with_what_it_was_trained(tmp_path: Path) -> None:
+    began = time.monotonic()
+    provenance = train(small_run(), tmp_path, TrainingOptions(CPU, kernels="reference"))["provenance"]
+    # Seconds are rounded to milliseconds, and the evaluation is not among them.
+    assert 0 < provenance["train_seconds"] < time.monotonic() - began
+    expected = 30 / provenance["train_seconds"]
+    assert provenance["steps_per_second"] == pytest.approx(expected, rel=0.05)
+    others = {name: provenance[name] for name in ("scan", "captured", "processes", "resumptions")}
+    assert others == {"scan": "reference", "captured": False, "processes": 1, "resumptions": 0}
 
 
 def test_flops_are_recorded_at_every_checkpoint(tmp_path: Path) -> None:

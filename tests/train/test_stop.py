@@ -120,6 +120,24 @@ def test_a_member_stops_and_the_others_are_untouched(stack: Stack, tmp_path: Pat
     assert numbers(others[1e-6]) == numbers(late)
 
 
+def test_checkpoints_at_the_checks_do_not_move_the_end(tmp_path: Path) -> None:
+    """A check at a checkpoint takes the accuracy from there; elsewhere it measures it."""
+    ends = []
+    for name, checkpoints in (("none", None), ("early", [5]), ("all", list(range(5, 90, 5)))):
+        (run,) = runs(tmp_path, learning_rates=[2e-3], checkpoints=checkpoints)
+        result = trained(Stack.of(run), tmp_path / name)[2e-3]
+        ends.append(result["stop"])
+    assert ends[0] == ends[1] == ends[2]
+    step = ends[0]["converged_step"]
+    assert step > 5
+    accuracies = {
+        checkpoint["step"]: checkpoint["evaluations"]["selection"]["overall"][0]
+        for checkpoint in result["checkpoints"]
+    }
+    assert accuracies[step] >= 0.95
+    assert all(accuracy < 0.95 for earlier, accuracy in accuracies.items() if earlier < step)
+
+
 def fields_of(run: Run) -> dict[str, Any]:
     return {name: getattr(run, name) for name in Run.model_fields}
 

@@ -256,6 +256,18 @@ def test_cross_entropies_of_documents_are_means_over_all_words() -> None:
     assert (scores / counts).flatten().tolist() == pytest.approx([math.log(101)] * scores.numel())
 
 
+def test_documents_are_compared_with_their_words_alone_and_with_the_bayes_rule() -> None:
+    prompts = SMALL.sample_evaluation(draws(), 2, VALIDATION).part(slice(0, 12))
+    rows = {row.name: row for row in SMALL.other_baselines(prompts, VALIDATION)}
+    kinds = {name: row.kind for name, row in rows.items()}
+    assert kinds == {"uniform": "trivial", "Bayes rule": "floor", "word frequencies": "baseline"}
+    assert {row.evaluation for row in rows.values()} == {VALIDATION}
+    assert {tuple(row.positions) for row in rows.values()} == {(1, 2, 4, 8, 16, 32)}
+    means = {name: row.overall[0] for name, row in rows.items() if row.overall is not None}
+    assert means["uniform"] == pytest.approx(math.log(101), rel=1e-4)
+    assert means["Bayes rule"] < means["word frequencies"] < means["uniform"]
+
+
 @pytest.mark.parametrize("fields", [{"block": 100}, {"block": 8}, {"documents": 1001}, {"symbols": 60}])
 def test_impossible_settings_are_refused(fields: dict[str, int]) -> None:
     with pytest.raises(ValidationError):

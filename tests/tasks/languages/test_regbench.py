@@ -13,7 +13,7 @@ from bench.tasks.baselines import Baseline
 from bench.tasks.draws import Draws
 from bench.tasks.epochs import shuffled_rows
 from bench.tasks.languages.automata import Sizes, draw_automata, draw_texts
-from bench.tasks.languages.regbench import CROSS_ENTROPY, TOTAL_VARIATION, RegBench
+from bench.tasks.languages.regbench import CROSS_ENTROPY, TOTAL_VARIATION, TRAINING, RegBench
 from bench.tasks.languages.regbench_baselines import Letters, n_gram
 from bench.tasks.task import MAIN, Prompts
 from bench.tasks.tokens import token_prompts
@@ -52,6 +52,24 @@ def test_numbers_of_a_language_have_the_ranges_of_the_released_code() -> None:
     assert set(automata.symbols.flatten().tolist()) == set(range(1, 19))
     assert automata.edges.double().mean().item() == pytest.approx(2, abs=0.02)
     assert automata.letters.double().mean().item() == pytest.approx(11, abs=0.4)
+
+
+def test_the_published_size_in_numbers() -> None:
+    """Of 18 letters. At most 19 strings of 49 letters and their separators, of which the last is left out."""
+    task = RegBench(languages=1)
+    assert (task.vocabulary, task.n_inputs, task.n_outputs) == (20, 20, 20)
+    assert task.longest == 19 * 49 + 18
+    assert task.n_points == task.length(task.n_points) == task.longest - 1
+    assert task.flops_length == 14.5 * (25 + 1) - 2  # 10 to 19 strings of 1 to 49 letters
+    assert task.trivial == pytest.approx(2 / 18)  # 1 to 3 edges
+    evaluations = task.evaluations()
+    scales = {name: evaluation.error_scale for name, evaluation in evaluations.items()}
+    entropy = pytest.approx(math.log(20))
+    assert scales == {MAIN: 1, CROSS_ENTROPY: entropy, TOTAL_VARIATION: 1, TRAINING: entropy}
+    assert evaluations[MAIN].positions == tuple(range(10)), "every text has ten strings"
+    assert evaluations[MAIN].marks == {"last": 9}
+    prompts = TINY.sample(draws(), 2)
+    assert prompts.tokens.shape == prompts.targets.shape == (2, TINY.n_points)
 
 
 def test_edges_of_a_state_have_different_letters_and_lead_to_different_other_states() -> None:
