@@ -3,7 +3,7 @@
 The loop replays steps. Between them it reads the meters, evaluates at the runs' checkpoints, saves the state
 and reports progress. None of this affects a number: a stack that is killed at any instruction and resumed has
 the same results as an uninterrupted one. A member that diverges or stops gets its result at once; the others
-continue, in time without it.
+continue, and are soon computed without it.
 """
 
 from __future__ import annotations
