@@ -14,7 +14,6 @@ from command import ROOT, as_json, bench, said
 from synthetic import write_pool
 
 from bench import suite as suites
-from bench.digits import plus_minus
 from bench.report.figures.axes import steps_label
 from bench.results import load_run
 
@@ -177,21 +176,6 @@ def test_gpu_means_cuda(place: Path) -> None:
     done = bench("run", "suites/one.yaml", "--results", "none", "--device", "gpu", cwd=place)
     said(done, 2)
     assert "did you mean 'cuda'?" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("value", "error", "text"),
-    [
-        (25277025484800000.0, 0.0, "(2.53 ± 0.00) × 10¹⁶"),
-        (123456.0, 2000.0, "(1.23 ± 0.02) × 10⁵"),
-        (0.12341, 0.0021, "0.1234 ± 0.0021"),
-        (9999.0, 12.0, "9999 ± 12"),
-        (7300.0, 559.0, "7300 ± 559"),
-        (100.92, 2.94, "100.9 ± 2.9"),
-    ],
-)
-def test_a_large_number_has_no_more_digits_than_it_means(value: float, error: float, text: str) -> None:
-    assert plus_minus(value, error) == text
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from synthetic import (
     write_pool,
 )
 
-from bench.digits import error_text, plus_minus
+from bench.digits import error_text
 from bench.report.data import choices, estimates
 from bench.report.data.choices import tied_rates
 from bench.report.data.estimates import TaskResults
@@ -701,25 +701,6 @@ def test_files_set_aside_are_listed(tmp_path: Path) -> None:
 )
 def test_ticks_are_written_as_people_do(value: float, text: str) -> None:
     assert tick_label(value) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "error", "text"),
-    [
-        (0.12345, 0.0021, "0.1235 ± 0.0021"),
-        (0.98, 0.05, "0.980 ± 0.050"),
-        (1.23e-5, 4e-7, "(1.23 ± 0.04) × 10⁻⁵"),
-        (1.0, 0.0, "1 ± 0"),
-        (0.99951, 0.0, "0.9995 ± 0"),
-        (9.9999e-6, 5.5e-6, "(1.00 ± 0.55) × 10⁻⁵"),
-        (1.0000088, 4.43e-6, "1.00001 ± 4.43 × 10⁻⁶"),
-        (5e-324, 0.0, "0 ± 0"),
-        (-0.3786, 0.31, "−0.38 ± 0.31"),
-        (-1.23e-5, 4e-7, "(−1.23 ± 0.04) × 10⁻⁵"),
-    ],
-)
-def test_values_are_written_to_the_place_of_their_error(value: float, error: float, text: str) -> None:
-    assert plus_minus(value, error) == text
 
 
 @pytest.mark.parametrize(

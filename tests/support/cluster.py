@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -35,6 +36,7 @@ SEARCH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 # - preempt_send_user_signal: preemption warns with the signal a job asked for before it stops it.
 # - KillWait: a job that is cancelled or requeued saves within this time, also beside other tests.
 # - FirstJobId: a new cluster would count from 1 and meet files of jobs of an older one.
+# - NO_CONF_HASH: FirstJobId changes when the controller starts again; nodes do not have to know.
 CONFIGURATION = """\
 ClusterName=toy
 SlurmctldHost={host}(127.0.0.1)
@@ -65,6 +67,7 @@ SelectTypeParameters=CR_Core
 GresTypes=gpu
 ReturnToService=2
 FirstJobId={first}
+DebugFlags=NO_CONF_HASH
 MaxArraySize=9
 KillWait=10
 MinJobAge=300
@@ -123,6 +126,8 @@ class Cluster:
     def start_daemon(self, name: str) -> None:
         """Start one: munged, slurmctld, or a node's slurmd by the node's name."""
         root = self.root
+        if name == "slurmctld":
+            self._number_jobs_anew()
         command = {
             "munged": [
                 "munged", "--foreground", f"--socket={root}/munge.sock", f"--key-file={root}/munge.key",
@@ -137,6 +142,17 @@ class Cluster:
             self.daemons[name] = subprocess.Popen(
                 command, env=self.environment, stdout=out, stderr=out, stdin=subprocess.DEVNULL
             )
+
+    def _number_jobs_anew(self) -> None:
+        """Let a controller that starts again count from a thousand higher.
+
+        One that was killed may have forgotten its last jobs. It would give their numbers to others, and nodes
+        that remember them would refuse these as duplicates.
+        """
+        path = self.root / "slurm.conf"
+        if (self.root / "state/job_state").exists():
+            text = path.read_text()
+            path.write_text(re.sub(r"(?<=FirstJobId=)\d+", lambda match: str(int(match[0]) + 1000), text))
 
     def kill_daemon(self, name: str, number: int = signal.SIGKILL) -> None:
         """End one, without a warning by default."""
