@@ -53,8 +53,8 @@ def restore(folder: Path, state: State, plugins: str = "") -> tuple[State, Stack
 
     Args:
         folder: folder of the stack.
-        state: the initial state of the stack. Its tensors receive the saved ones; if some members are no
-            longer computed, those of a state of the others do, and `state` is of no further use.
+        state: the initial state of the stack. The state of the members that are still computed
+            (`State.of_members`) receives the saved tensors.
         plugins: as in `save`. A model that two versions trained would be a result of neither.
 
     Raises:
@@ -72,8 +72,7 @@ def restore(folder: Path, state: State, plugins: str = "") -> tuple[State, Stack
         if saved.get("plugins", "") != plugins:
             raise ValueError("another version of a plugin trained it")
         notes = StackNotes.of(saved["notes"])
-        all_are_computed = len(notes.computed) == len(state.stack)
-        restored = state if all_are_computed else state.of_members(notes.computed)
+        restored = state.of_members(notes.computed)
         tensors = restored.tensors()
         pairs = [(tensors[name], saved["tensors"][name]) for name in tensors]
         if any(tensor.shape != value.shape for tensor, value in pairs):

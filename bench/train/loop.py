@@ -207,8 +207,8 @@ class _Training:
     def _smaller_stack(self, done: int) -> list[int]:
         """The members that the next steps should compute, if these are to be fewer.
 
-        That is decided at the ends of windows only. When members are seen to end depends on the clock, but
-        there all are known that did.
+        Only the end of a window decides it: all members that have ended are known there. How soon they are
+        known within a window depends on the clock.
         """
         computed = self.notes.computed
         rest = [k for k in computed if k not in self.reported]
@@ -217,7 +217,7 @@ class _Training:
 
     def _compute_only(self, members: list[int]) -> None:
         """Leave the other members out of the next steps."""
-        self.state = self.state.of_members([self.notes.computed.index(k) for k in members])
+        self.state = self.state.of_members(self.notes.places(members))
         self.scoring.state, self.notes.computed = self.state, members
         self._lower_rates()
 
@@ -301,7 +301,8 @@ class _Training:
             return None
         if self.notes.members[k].checkpoints[-1].get("tested_step", done) != done:
             return None  # the tested model is that of an earlier checkpoint
-        parameters = self.state.parameters.of_member(self.notes.computed.index(k))
+        (place,) = self.notes.places([k])
+        parameters = self.state.parameters.of_member(place)
         return self.options.keep_weights(k, state_dict_of(self.state.model, parameters))
 
     def _losses(self) -> tuple[float | None, ...]:
@@ -314,8 +315,9 @@ class _Training:
         meters, point_losses = self.state.meters, self.state.point_losses
         losses, norms = meters.loss_sum.tolist(), meters.gradient_norm_max.tolist()
         sums, counts = ([], []) if point_losses is None else point_losses.tolist()
-        for k in self.notes.active(self.stack, done):
-            place, member = self.notes.computed.index(k), self.notes.members[k]
+        active = self.notes.active(self.stack, done)
+        for k, place in zip(active, self.notes.places(active), strict=True):
+            member = self.notes.members[k]
             member.curve["step"].append(done)
             member.curve["loss"].append(rounded(losses[place] / steps))
             member.curve["gradient_norm"].append(rounded(norms[place], 4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,6 +69,10 @@ class StackNotes:
     def of(cls, saved: dict[str, Any]) -> StackNotes:
         """The record of plain values."""
         return cls(**{**saved, "members": [MemberNotes(**member) for member in saved["members"]]})
+
+    def places(self, members: Iterable[int]) -> list[int]:
+        """Where these members stand among those that are computed: their places in the state of training."""
+        return [self.computed.index(k) for k in members]
 
     def ends(self, stack: Stack) -> list[int]:
         """The steps at which the members end, as far as is known now."""

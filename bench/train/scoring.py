@@ -55,7 +55,7 @@ class StackScoring:
             task = self.stack.members[members[0]].task
             measured: dict[int, dict[str, dict[str, ModelScores]]] = {k: {} for k in members}
             for purpose, prompts in self.sets[task_id].items():
-                predictor, places = StackPredictor(self.state), self._places(members)
+                predictor, places = StackPredictor(self.state), self.notes.places(members)
                 values = member_scores(predictor, places, self.state.model, task, prompts, self.device)
                 for k, scores in zip(members, values, strict=True):
                     measured[k][purpose] = scores
@@ -79,10 +79,6 @@ class StackScoring:
                 if converged(accuracy, threshold):
                     self.notes.members[k].converged = done
 
-    def _places(self, members: Sequence[int]) -> list[int]:
-        """Where members stand in the state, which has only those that are computed."""
-        return [self.notes.computed.index(k) for k in members]
-
     def _by_task(self, members: Iterable[int]) -> dict[str, list[int]]:
         """Members by the id of their task: those of one task are evaluated together."""
         by_task: dict[str, list[int]] = {}
@@ -99,7 +95,7 @@ class StackScoring:
         if all(own and own[-1]["step"] == done for own in checkpoints):
             return [own[-1]["evaluations"][SELECTION]["overall"][0] for own in checkpoints]
         task, prompts = self.stack.members[members[0]].task, self.sets[task_id][SELECTION]
-        predictor, places = StackPredictor(self.state), self._places(members)
+        predictor, places = StackPredictor(self.state), self.notes.places(members)
         values = member_scores(predictor, places, self.state.model, task, prompts, self.device)
         return [
             summary(scores[MAIN], headline(task, MAIN, scores[MAIN]), positions=False)["overall"][0]
@@ -119,7 +115,7 @@ class StackScoring:
             prompts = LongerPrompts(run.task, name, longer, run.evaluation_prompts)
             predictor, model = StackPredictor(self.state), self.state.model
             try:
-                values = longer_scores(predictor, self._places(members), model, prompts, self.device)
+                values = longer_scores(predictor, self.notes.places(members), model, prompts, self.device)
             except Exception as error:  # a user's block may raise anything where prompts are too long
                 self._leave_out(members, name, f"{type(error).__name__}: {error}")
                 continue

@@ -56,10 +56,12 @@ class State:
         }
 
     def of_members(self, places: Sequence[int]) -> State:
-        """The state of some members of several, in this order.
+        """The state of some members, in this order; this state if they are all.
 
-        It takes over the model and the step counter of this state, which is of no further use.
+        A new state takes over the model and the step counter of this one, which is of no further use.
         """
+        if list(places) == list(range(len(self.stack))):
+            return self
         stack = Stack(tuple(self.stack.members[place] for place in places))
         parameters = self.parameters.of_members(places, self.model)
         meters = self.meters.of_members(places)

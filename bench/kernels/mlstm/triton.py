@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bench.kernels.decay.sequential import exp_like
 from bench.kernels.decay.triton import scalar_decay
 from bench.kernels.mlstm import EPSILON, LARGEST
 from bench.kernels.running_sum import running_sum
@@ -28,11 +29,11 @@ def mlstm(q: Tensor, k: Tensor, v: Tensor, i: Tensor, f: Tensor) -> Tensor:
     gates = i - sums
     largest = torch.cummax(gates.detach(), dim=1).values  # c
     decays = functional.pad(largest[:, :-1] - largest[:, 1:], (0, 0, 1, 0)).to(v.dtype)
-    k = k * (gates - largest).to(k.dtype).exp().unsqueeze(-1)
+    k = k * exp_like(gates - largest, k).unsqueeze(-1)
     # exp(F_t) is divided out, but for its gradient.
-    q = q * ((sums - sums.detach()).to(q.dtype).exp() / math.sqrt(q.shape[-1])).unsqueeze(-1)
+    q = q * (exp_like(sums - sums.detach(), q) / math.sqrt(q.shape[-1])).unsqueeze(-1)
     values = torch.cat((v, torch.ones_like(v[..., :1])), dim=-1)
     y, weights = scalar_decay(q, k, values, decays).split((v.shape[-1], 1), dim=-1)
-    one = torch.exp(-(sums + largest).detach().clamp(min=-LARGEST)).to(v.dtype).unsqueeze(-1)
+    one = exp_like(-(sums + largest).detach().clamp(min=-LARGEST), v).unsqueeze(-1)
     normed: Tensor = y / (torch.maximum(weights.abs(), one) + EPSILON)
     return normed
