@@ -30,7 +30,7 @@ from bench.check.equivalence import MeanComparison
 from bench.check.measure import measure
 from bench.check.measurement import Alternative, Measurement, combine, finite
 from bench.check.numbers import NotMeasured
-from bench.check.quantity import NOT_SCORED, Quantity, runs_of
+from bench.check.quantity import Quantity, runs_of
 from bench.check.readiness import incomparable, missing
 from bench.digits import count_of
 from bench.results import Pool
@@ -63,7 +63,8 @@ class Verdict:
         interval: the 90 % interval of `value`, from the draws that decide the claim
             (`claim.deciding_interval`).
         share: the part of these draws in which the claim holds.
-        over: what the standard error, the interval and the share are over, in words: "prompts, 5 seeds".
+        over: what the standard error, the interval and the share are over, in words: "prompts, 5 seeds"; where
+            they leave prompts out, "5 seeds, not prompts".
         seeds: the number of seeds of the measured quantity that has the fewest.
         expected: the claimed result, in words.
         tolerance: the allowed deviation, in words, or "none".
@@ -209,7 +210,7 @@ def _verdict_on_runs(name: str, claim: Claim, results: _Results) -> Verdict:
     if not why and judgement.holds is not None and judgement.comparable:
         why = _depends_on_choice(claim, measurements, judgement, results)
     verdict = replace(
-        _judged(name, claim, judgement, used), seeds=seeds, over=_drawn_over(claim, measurements)
+        _judged(name, claim, judgement, used), seeds=seeds, over=_over(claim, measurements, judgement)
     )
     if why:
         verdict = replace(verdict, verdict="undecided", reason=f"{why}; {verdict.reason}")
@@ -387,13 +388,15 @@ def _of_unlearned(
     return replace(next_step, holds=judgement.holds, reason=reason, shown=sign), why
 
 
-def _drawn_over(claim: Claim, measurements: Sequence[Measurement]) -> str | None:
+def _over(claim: Claim, measurements: Sequence[Measurement], judgement: Judgement) -> str | None:
     """`Verdict.over` of a measured claim; None if its number is exact."""
-    numbers = {operand.of for quantity in claim.quantities for operand in quantity.operands}
-    # An equivalence resamples seeds alone.
-    parts = ["prompts"] if numbers - NOT_SCORED and claim.kind != "equivalent" else []
-    if claim.draws_trainings(measurements) and numbers != {"training_flops"}:
-        parts.append(count_of(min(side.seeds for side in measurements), "seed"))
+    sources = claim.drawn_over(measurements)
+    if judgement.comparison and judgement.comparison.ratio:  # its interval resamples seeds alone
+        sources = ["trainings"]
+    seeds = count_of(min(side.seeds for side in measurements), "seed")
+    parts = [seeds if source == "trainings" else source for source in sources]
+    if parts and "prompts" not in parts and any(side.not_learned is not None for side in measurements):
+        parts.append("not prompts")
     return ", ".join(parts) or None
 
 
