@@ -27,9 +27,9 @@ Such a number is also coarse for a single model (`SeedErrors.resolution`). A mod
 check after 1,000 steps, and had at the check after 2,000, learned at one of the steps from 1,001 to 2,000. A
 horizon of 128 may be one of up to 135 if the next position that was scored is the 136th. Where no other
 training is drawn, half of the draws have the lower end of this range and half have the upper end. Each
-combination of ends of up to four numbers then has more than 5 % of the draws, so a claim is decided only if it
-does not depend on where in their ranges the numbers are. Where other trainings are drawn, the spread of the
-seeds contains the checks.
+combination of ends of up to four numbers then has more than 5 % of the draws, so a claim is decided only if
+it does not depend on where in their ranges the numbers are. Where other trainings are drawn, the spread of
+the seeds contains the checks.
 
 All models of a task are scored on the same prompts. Draws therefore resample the prompts once for all models
 (comparisons are paired), and the training of each model alone. Draws of training follow Student's t with

@@ -297,8 +297,8 @@ class Claim(Frozen):
     def ties(self, values: Floats) -> Holds:
         """Whether the two numbers of each part are equal, so that it neither holds nor fails.
 
-        The arguments and the shape are those of `parts`; (1, D) if no part can be a tie. Of two models that are
-        alike, none is the lower, but the claim that one of them is has not been refuted.
+        The arguments and the shape are those of `parts`; (1, D) if no part can be a tie. Of two equal models
+        none is the lower, but the claim that one of them is has not been refuted.
         """
         return np.zeros((1, len(values)), dtype=bool)
 

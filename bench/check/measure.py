@@ -191,6 +191,7 @@ def _of_seeds(
         seeds=len(finished),
         by_seed=by_seed,
         unit=model.unit,
+        answer=model.answer,
         diverged=diverged,
         unlearned=int(np.isinf(model.means).sum()),
         not_learned=share,

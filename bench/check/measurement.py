@@ -51,7 +51,7 @@ class Measurement:
         over_of_runs: what `draws_of_runs` vary over.
         seeds: number of seeds of the chosen candidate that finished.
         by_seed: the value of each seed that finished; empty if several candidates were combined.
-        unit: as in `SeedErrors`.
+        unit, answer: as in `SeedErrors`.
         diverged: number of seeds of the chosen candidate that diverged.
         unlearned: number of seeds that never learned the task, of a step of convergence.
         not_learned: the mean error over seeds, as a share of the trivial predictor's; of two combined
@@ -77,6 +77,7 @@ class Measurement:
     seeds: int = 1
     by_seed: Mapping[int, float] = field(default_factory=dict)
     unit: float = 0.0
+    answer: float = 0.0
     diverged: int = 0
     unlearned: int = 0
     not_learned: float | None = None

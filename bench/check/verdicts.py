@@ -63,8 +63,8 @@ class Verdict:
         interval: the 90 % interval of `value`, from the draws that decide the claim
             (`claim.deciding_interval`).
         share: the part of these draws in which the claim holds.
-        over: what the standard error, the interval and the share are over, in words: "prompts, 5 seeds"; where
-            they leave prompts out, "5 seeds, not prompts".
+        over: what the standard error, the interval and the share are over, in words: "prompts, 5 seeds", or
+            "5 seeds, not prompts" where they leave prompts out.
         seeds: the number of seeds of the measured quantity that has the fewest.
         expected: the claimed result, in words.
         tolerance: the allowed deviation, in words, or "none".
