@@ -72,6 +72,11 @@ class Requires(Frozen):
         """Seeds that it takes to decide."""
         return self.seeds or (SEEDS if self.about == "training" else 1)
 
+    @property
+    def suffices(self) -> bool:
+        """Whether so many seeds can say what the claim is about."""
+        return self.about == "these runs" or self.seeds != 1
+
     def unmet_by(self, run: Run) -> str | None:
         """How a planned run differs from the requirements; None if it does not."""
         if self.steps is not None and run.steps != self.steps:

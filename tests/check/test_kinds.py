@@ -847,11 +847,30 @@ def test_junit_fails_what_is_not_reproduced_and_skips_what_measured_nothing() ->
     words = ["reproduced", "contradicted", "missing", "not comparable"]
     root = ElementTree.fromstring(junit("quick", [said(f"c{i}\x07", word) for i, word in enumerate(words)]))
     assert {key: root.get(key) for key in ("tests", "failures", "skipped")} == {
-        "tests": "4",
+        "tests": "5",
         "failures": "1",
         "skipped": "2",
     }
-    assert [[child.tag for child in case] for case in root] == [[], ["failure"], ["skipped"], ["skipped"]]
+    assert root.get("errors") == "0"
+    assert [[child.tag for child in case] for case in root] == [[], [], ["failure"], ["skipped"], ["skipped"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "errors"),
+    [
+        (["missing", "undecided", "missing"], 1),
+        (["unreachable"], 1),
+        ([], 1),
+        (["missing", "reproduced"], 0),
+        (["contradicted"], 0),
+    ],
+)
+def test_a_junit_file_without_a_decided_claim_is_no_success(words: list[str], errors: int) -> None:
+    """Programs that read JUnit count failures and errors, and show skipped cases as a success."""
+    verdicts = [said(f"c{i}", word) for i, word in enumerate(words)]
+    root = ElementTree.fromstring(junit("quick", verdicts))
+    assert int(root.get("errors", "")) == len(root.findall(".//error")) == errors
+    assert int(root.get("tests", "")) == len(root.findall("testcase"))
 
 
 # --- the paper --------------------------------------------------------------------------------

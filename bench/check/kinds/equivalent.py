@@ -69,8 +69,8 @@ class Equivalence(Frozen):
     def _enough_seeds(cls, seeds: int) -> int:
         if seeds < LEAST_SEEDS:
             raise ValueError(
-                f"expected at least {LEAST_SEEDS} seeds, not {seeds}: the 90 % interval of 2 or 3 seeds covers "
-                "the true ratio in 86 to 88 % of simulations, and shows two equal models to be equal in 11 to "
+                f"expected at least {LEAST_SEEDS} seeds, not {seeds}: the 90 % interval of 2 or 3 covers the "
+                "true ratio in 86 to 88 % of simulations, and shows two equal models to be equal in 11 to "
                 "18 % (where the errors of a pair of seeds differ by 10 %)"
             )
         return seeds
