@@ -259,6 +259,14 @@ def student_95(freedom: npt.ArrayLike) -> Floats:
     return np.asarray(np.interp(1 / np.asarray(freedom, float), [0.0, *inverse], quantiles))
 
 
+def largest_unseen_rate(trials: int) -> float:
+    """The largest rate of an event, with 95 % confidence, that none of so many independent trials has shown.
+
+    It is 1 − 0.05^(1/n), about 3/n: the exact bound of Clopper and Pearson (1934).
+    """
+    return -math.expm1(math.log(1 - HIGH) / trials)
+
+
 def interval(draws: Floats) -> tuple[float, float]:
     """Ends of the 90 % interval of drawn values; NaN where more than a tenth of them are not numbers.
 
