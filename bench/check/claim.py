@@ -54,7 +54,7 @@ class Requires(Frozen):
         about: "training": what training anew would give, which takes seeds; or "these runs": the models that
             were trained, on other prompts.
         seeds: smallest number of seeds that finished at the chosen learning rate and clip; SEEDS for a claim
-            about training.
+            about training, for which 1 is refused.
         learned: the largest share of the trivial predictor's error that the best of the compared models may
             have. If none has learned anything, a comparison says nothing.
         steps: training steps. A claim about runs of other lengths is not comparable.
