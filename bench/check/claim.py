@@ -157,7 +157,7 @@ class Decision:
             text += f"; the claim holds in {100 * self.share:.4g} % of the draws of {' and '.join(self.over)}"
         if self.holds is None:
             if self.tied >= 1 - CONFIDENCE:
-                text += f"; two numbers that are compared are equal in {100 * self.tied:.4g} % of them"
+                text += f"; two numbers that are compared are equal in {100 * self.tied:.4g} % of the draws"
             text += "".join(f"; {_COARSE[source]}" for source in self.over if source in _COARSE)
         return text
 

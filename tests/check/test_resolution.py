@@ -110,7 +110,8 @@ def test_a_tie_among_counted_pairs_decides_only_if_it_is_needed() -> None:
     pairs = [[{"architecture": "mamba"}, {"architecture": name}] for name in ("s4", "transformer")]
     for at_least, word in ((1, "reproduced"), (2, "undecided")):
         one = on_steps({"count": {"at_least": at_least, "orders": pairs}}, 2_000, 2_000, 5_000)
-        assert one.verdict == word
+        assert (one.verdict, one.value) == (word, 1)
+        assert "(tie)" in one.reason
 
 
 @settings(max_examples=30, deadline=None)
@@ -137,6 +138,23 @@ def test_equal_horizons_are_a_tie(s4: int, word: str) -> None:
     one = verdict({"measure": HORIZONS, **order("s4", "mamba")}, results, list(runs))
     assert one.verdict == word
     assert ("equal in 100 %" in one.reason) == (word == "undecided")
+
+
+@pytest.mark.parametrize(
+    ("least", "word"), [(147, "reproduced"), (150, "undecided"), (153, "undecided"), (154, "contradicted")]
+)
+def test_a_horizon_may_end_at_a_position_that_was_left_out(least: int, word: str) -> None:
+    """Of the positions from 140 on, 146 and 153 are scored. The horizon is 147, or up to 153."""
+    (run,) = grid(PARITY, ("mamba",), ((1, 64),))
+    result = result_of(run, 1.0, provenance={"synthetic": False}, noise=0)
+    longer = result["checkpoints"][-1]["evaluations"]["longer_prompts"]
+    positions = result["facts"]["evaluations"]["longer_prompts"]["positions"]
+    assert list(positions[:2]) == [146, 153]
+    longer["mean"] = [1.0 if position == 146 else 0.5 for position in positions]
+    claim = {"measure": {**HORIZONS, "evaluation": "longer_prompts"}, "bound": {"at_least": least}}
+    one = verdict(claim, [result], [run])
+    assert (one.verdict, one.value, one.interval) == (word, 147, (147, 153))
+    assert one.over == "prompts, positions left out"
 
 
 def test_errors_that_are_equal_on_every_prompt_refute_no_order() -> None:
