@@ -46,7 +46,7 @@ from bench.report.figures.axes import tick_label
 from bench.report.style import INK, LOOKS, MUTED, looks
 from bench.report.tables.deviations import deviations
 from bench.report.tables.parameters import comparison
-from bench.report.tables.results import rates_table, results_table
+from bench.report.tables.results import points_table, rates_table, results_table
 from bench.report.tables.table import Table
 from bench.report.text import latex, markdown, millions, slug, unbroken
 from bench.report.write import contents, write_report
@@ -118,6 +118,12 @@ def test_an_accuracy_of_1_or_0_has_a_bound_in_place_of_a_standard_error_of_0(
     assert ("With 95 % confidence" in table.caption) == (accuracy != 0.5)
     assert table.numbers["accuracy_se"].tolist() == [0]
     assert "prompts" not in table.numbers
+
+
+@pytest.mark.parametrize("column", ["standard_error", "convergence_step"])
+def test_a_table_of_points_speaks_of_standard_errors_only_if_it_has_them(column: str) -> None:
+    table = points_table("x", pd.DataFrame({"series": ["Mamba"], column: [1000.0]}))
+    assert ("Standard errors" in table.caption) == (column == "standard_error")
 
 
 def test_diverged_run_is_never_chosen_and_is_shown_as_diverged() -> None:

@@ -270,10 +270,9 @@ def points_table(name: str, numbers: pd.DataFrame) -> Table:
         [TableCell(_readable(column, row[column])) for column in columns]
         for row in numbers.to_dict("records")
     ]
-    caption = (
-        "The points of the figure. Standard errors are over prompts and seeds; where one seed finished, over "
-        "prompts only."
-    )
+    caption = "The points of the figure."
+    if "standard_error" in columns:
+        caption += " Standard errors are over prompts and seeds; where one seed finished, over prompts only."
     text = frozenset(
         heading(column) for column in ("panel", "series", "size", "learned") if column in columns
     )
