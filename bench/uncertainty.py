@@ -23,6 +23,14 @@ How far another training would fall short is unknown, so a claim rests on the nu
 three say with 95 % confidence that at least 37 % of all trainings end there (0.05 to the power of 1/3). An
 accuracy between 0 and 1 needs no such rule, because prompts make it vary by at least about one answer.
 
+Such a number is also coarse for a single model (`SeedErrors.resolution`). A model that had not learned at the
+check after 1,000 steps, and had at the check after 2,000, learned at one of the steps from 1,001 to 2,000. A
+horizon of 128 may be one of up to 135 if the next position that was scored is the 136th. Where no other
+training is drawn, half of the draws have the lower end of this range and half have the upper end. Each
+combination of ends of up to four numbers then has more than 5 % of the draws, so a claim is decided only if
+it does not depend on where in their ranges the numbers are. Where other trainings are drawn, the spread of
+the seeds contains the checks.
+
 All models of a task are scored on the same prompts. Draws therefore resample the prompts once for all models
 (comparisons are paired), and the training of each model alone. Draws of training follow Student's t with
 S − 1 degrees of freedom, because three seeds say little about their own spread.
@@ -85,11 +93,15 @@ class Steps:
         return float(self.after(0.0))
 
     @property
+    def gap(self) -> float:
+        """The distance from `value` to the next larger number; 0 for the highest number."""
+        larger = self.values[self.values > self.value]
+        return float(larger[0]) - self.value if len(larger) else 0.0
+
+    @property
     def unit(self) -> float:
-        """The distance from `value` to the next larger number; 0 for the lowest and the highest number."""
-        place = self.values.tolist().index(self.value)
-        is_end = place in (0, len(self.values) - 1)
-        return 0.0 if is_end else float(self.values[place + 1] - self.values[place])
+        """`gap`, but 0 for the lowest number: whether other trainings have another one is unknown there."""
+        return 0.0 if self.value == self.values[0] else self.gap
 
     @property
     def prompt_error(self) -> float:
@@ -114,6 +126,8 @@ class SeedErrors:
         answer: by how much one more wrong answer changes the mean of a seed; 0 if the errors are no shares of
             answers.
         steps: the number of each seed on other prompts, where it rises in steps; None elsewhere.
+        resolution: how far the mean of these very models may be below and above the one that was read; (0, 0)
+            for an exact number.
     """
 
     key: str
@@ -125,6 +139,7 @@ class SeedErrors:
     unit: float = 0.0
     answer: float = 0.0
     steps: Sequence[Steps] | None = None
+    resolution: tuple[float, float] = (0.0, 0.0)
 
     @property
     def mean(self) -> float:
@@ -172,7 +187,14 @@ class SeedErrors:
         if self.answer:
             unseen = _generator(self.key, "unseen errors").standard_gamma(0.5, DRAWS)
             values = values + self.answer / len(self.means) * unseen
+        if self.is_coarse(training):
+            below, above = self.resolution
+            values = values + np.where(_generator(self.key, "ends").random(DRAWS) < 0.5, -below, above)
         return np.clip(values, *self.limits)
+
+    def is_coarse(self, training: bool) -> bool:
+        """Whether `draws` of the same argument have the two ends of `resolution`."""
+        return any(self.resolution) and not (training and len(self.means) > 1)
 
     def _unlimited(self, training: bool) -> Floats:
         """Draws that may lie beyond the limits, and have no errors but those that were seen."""
@@ -235,6 +257,14 @@ def student_95(freedom: npt.ArrayLike) -> Floats:
     inverse = 1 / np.arange(len(_STUDENT_95), 0, -1)
     quantiles = [_NORMAL_95, *reversed(_STUDENT_95)]
     return np.asarray(np.interp(1 / np.asarray(freedom, float), [0.0, *inverse], quantiles))
+
+
+def largest_unseen_rate(trials: int) -> float:
+    """The largest rate of an event, with 95 % confidence, that none of so many independent trials has shown.
+
+    It is 1 − 0.05^(1/n), about 3/n: the exact bound of Clopper and Pearson (1934).
+    """
+    return -math.expm1(math.log(1 - HIGH) / trials)
 
 
 def interval(draws: Floats) -> tuple[float, float]:

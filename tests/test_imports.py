@@ -254,7 +254,7 @@ def test_a_module_says_what_it_is_for(path: Path) -> None:
 
 
 FACE = (
-    "api check.verdicts environment errors files flops frontier models.sizes paper.exhibits "
+    "api check.verdict check.verdicts environment errors files flops frontier models.sizes paper.exhibits "
     "paper.protocol paper.sizes paper.symbols plan.memory plan.planned plan.shard plan.time plugins "
     "report.write results.compare results.evaluations results.export results.long results.reading "
     "results.record results.store results.table results.withdrawn run"

@@ -7,8 +7,20 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bench.uncertainty import HIGH, LOW, Floats, SeedErrors, half_width, interval, student_95, variances
+from bench.uncertainty import (
+    HIGH,
+    LOW,
+    Floats,
+    SeedErrors,
+    half_width,
+    interval,
+    largest_unseen_rate,
+    student_95,
+    variances,
+)
 
 PROMPTS = 160
 
@@ -139,6 +151,14 @@ def test_numbers_at_many_positions_are_those_at_each() -> None:
 def test_without_training_variation_an_interval_is_that_of_prompts() -> None:
     assert half_width(0.0, 4.0, 3) == pytest.approx(2 * 1.6449)
     assert half_width(4.0, 0.0, 3) == pytest.approx(2 * 2.92)
+
+
+@given(st.integers(1, 10**6))
+def test_a_rate_that_is_larger_than_the_bound_would_have_shown_itself(trials: int) -> None:
+    rate = largest_unseen_rate(trials)
+    assert 0 < rate < 1
+    assert math.exp(trials * math.log1p(-rate)) == pytest.approx(0.05)
+    assert rate < 3 / trials, "the rule of three is an approximation from above"
 
 
 def test_an_interval_needs_numbers() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.check.verdicts import WORDS, Verdict
+from bench.check.verdict import DECIDED, WORDS, Verdict
 from bench.errors import UserError
 
 _EARLIER = {"not reproduced": "contradicted"}
@@ -49,7 +49,7 @@ def exit_code(changes: Sequence[Change], verdicts: Sequence[Verdict]) -> int:
     """1: a claim that was reproduced is not now. 2: no claim is decided, so none could be lost. Else 0."""
     if any(change.lost for change in changes):
         return 1
-    return 0 if {"reproduced", "contradicted"} & {verdict.verdict for verdict in verdicts} else 2
+    return 0 if any(verdict.verdict in DECIDED for verdict in verdicts) else 2
 
 
 def read(path: Path) -> dict[str, str]:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from bench.check.equivalence import MeanComparison
-from bench.check.measurement import Measurement
+from bench.check.measurement import SOURCES, Measurement, Source
 from bench.check.quantity import Quantity
 from bench.check.wording import in_words, is_of_the_same_runs, number_in_words, runs_in_words
 from bench.digits import count_of
@@ -54,7 +54,7 @@ class Requires(Frozen):
         about: "training": what training anew would give, which takes seeds; or "these runs": the models that
             were trained, on other prompts.
         seeds: smallest number of seeds that finished at the chosen learning rate and clip; SEEDS for a claim
-            about training.
+            about training, for which 1 is refused.
         learned: the largest share of the trivial predictor's error that the best of the compared models may
             have. If none has learned anything, a comparison says nothing.
         steps: training steps. A claim about runs of other lengths is not comparable.
@@ -71,6 +71,11 @@ class Requires(Frozen):
     def least_seeds(self) -> int:
         """Seeds that it takes to decide."""
         return self.seeds or (SEEDS if self.about == "training" else 1)
+
+    @property
+    def suffices(self) -> bool:
+        """Whether so many seeds can say what the claim is about."""
+        return self.about == "these runs" or self.seeds != 1
 
     def unmet_by(self, run: Run) -> str | None:
         """How a planned run differs from the requirements; None if it does not."""
@@ -127,13 +132,15 @@ class Decision:
     Attributes:
         holds: whether it holds in enough of them (`Claim.decided`); None if they leave both answers open.
         share: the part of the draws in which it holds; None if every draw is the same.
-        drawn: what varies between draws.
+        tied: the largest part of the draws in which two members of a pair are equal.
+        over: what draws vary over.
         incomparable: number of pairs that neither hold nor fail (`Claim.incomparable_parts`).
     """
 
     holds: bool | None
     share: float | None
-    drawn: str
+    over: Sequence[Source]
+    tied: float = 0.0
     incomparable: int = 0
 
     @property
@@ -147,8 +154,19 @@ class Decision:
             pairs = count_of(self.incomparable, "pair")
             text = f"; {pairs} cannot be compared (too little was learned, or no model can be better)"
         if self.share is not None:
-            text += f"; the claim holds in {100 * self.share:.4g} % of the draws of {self.drawn}"
+            text += f"; the claim holds in {100 * self.share:.4g} % of the draws of {' and '.join(self.over)}"
+        if self.holds is None:
+            if self.tied >= 1 - CONFIDENCE:
+                text += f"; two numbers that are compared are equal in {100 * self.tied:.4g} % of the draws"
+            text += "".join(f"; {_COARSE[source]}" for source in self.over if source in _COARSE)
         return text
+
+
+_COARSE: Mapping[Source, str] = {
+    "steps between checks": "a step of convergence may be any since the check before",
+    "positions left out": "a horizon may be any up to the next position that was scored",
+}
+"""Why draws that vary over a source leave a claim open: no result says more."""
 
 
 def deciding_interval(draws: Floats) -> Interval | None:
@@ -281,6 +299,14 @@ class Claim(Frozen):
         """
         raise TypeError(f"a claim of kind '{self.kind}' is not judged by draws")
 
+    def ties(self, values: Floats) -> Holds:
+        """Whether the two numbers of each part are equal, so that it neither holds nor fails.
+
+        The arguments and the shape are those of `parts`; (1, D) if no part can be a tie. Of two equal models
+        none is the lower, but the claim that one of them is has not been refuted.
+        """
+        return np.zeros((1, len(values)), dtype=bool)
+
     def incomparable_parts(self, measurements: Sequence[Measurement]) -> Holds:
         """Parts whose two models cannot be compared, (parts,), or (1,) if there are none.
 
@@ -298,19 +324,22 @@ class Claim(Frozen):
         """Whether the claim holds in enough draws of its members, or enough of its parts fail.
 
         A claim that fails in most draws need not be wrong. Most draws lie outside a tolerance that is
-        narrower than their spread. Of four equal models, 23 of 24 draws do not have the claimed order.
+        narrower than their spread. Of four equal models, 23 of 24 draws do not have the claimed order. A tie
+        neither holds nor fails.
         """
         values = np.stack([measurement.draws for measurement in measurements], axis=1)
         incomparable = self.incomparable_parts(measurements)[:, np.newaxis]
         parts, numbers = self.parts(values), ~np.isnan(values).any(axis=1)
+        ties = self.ties(values) & ~parts & ~incomparable & numbers
         holds = (~parts | incomparable).sum(axis=0) <= self.dispensable
         holding = float((holds & numbers).mean())
-        failed = (~parts & ~incomparable & numbers).mean(axis=1) >= CONFIDENCE
+        failed = (~parts & ~ties & ~incomparable & numbers).mean(axis=1) >= CONFIDENCE
         return Decision(
             holds=True if holding >= CONFIDENCE else False if failed.sum() > self.dispensable else None,
             # FLOPs and steps that were never reached are the same in every draw.
             share=None if (values == values[0]).all() else holding,
-            drawn="prompts and trainings" if self.draws_trainings(measurements) else "prompts",
+            over=self.drawn_over(measurements),
+            tied=float(ties.mean(axis=1).max()),
             incomparable=int(incomparable.sum()),
         )
 
@@ -340,9 +369,10 @@ class Claim(Frozen):
             share=decision.share,
         )
 
-    def draws_trainings(self, measurements: Sequence[Measurement]) -> bool:
-        """Whether the draws of a member vary by its training, which one seed says nothing about."""
-        return self.requires.about == "training" and any(side.seeds > 1 for side in measurements)
+    def drawn_over(self, measurements: Sequence[Measurement]) -> list[Source]:
+        """What the draws of the members vary over."""
+        over = frozenset().union(*(measurement.over for measurement in measurements))
+        return [source for source in SOURCES if source in over]
 
     def judge_claims(self, reproduced: Mapping[str, bool]) -> Judgement:
         """Compare the claim with decided verdicts on `other_claims`, by id."""

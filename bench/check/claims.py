@@ -35,6 +35,11 @@ if TYPE_CHECKING:
     from bench.suite import Suite
 
 
+ONE_SEED = (
+    "one seed says nothing about what training anew would give: write {about: these runs}, or give at least 2"
+)
+
+
 @dataclass(frozen=True)
 class Claims:
     """The claims about one suite, by id, in the order of the file.
@@ -89,6 +94,11 @@ def load(path: Path, suite: Suite) -> Claims:
             complaints.extend(claim)
             continue
         claims[name] = _with_requires(claim, required)
+        if not claims[name].requires.suffices:
+            is_own = "seeds" in claim.requires.model_fields_set
+            place = ("claims", name, "requires", "seeds") if is_own else ("requires", "seeds")
+            complaint = Complaint(place, ONE_SEED)
+            complaints += [] if complaint in complaints else [complaint]
         faults = [complaint.under(("claims", name)) for complaint in undecidable(claim, suite)]
         if claim.awaits and faults:
             awaiting[name] = claim.awaits

@@ -32,7 +32,7 @@ from bench.strict_yaml.complaints import Complaint
 from bench.strict_yaml.document import Document, check, lines, read
 
 if TYPE_CHECKING:
-    from bench.check.verdicts import Verdict, Word
+    from bench.check.verdict import Verdict, Word
     from bench.suite import Suite
 
 Names = Annotated[tuple[str, ...], Field(min_length=1)]

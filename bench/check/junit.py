@@ -2,28 +2,42 @@
 
 A claim that is contradicted is a failure. Claims with another verdict than *reproduced* are skipped: they are
 neither a failure nor a pass.
+
+CI systems show a file whose cases are all skipped as a success: a test is skipped where it does not apply. A
+check that decided nothing has not succeeded, and its exit code is 2. The first case therefore states that at
+least one claim is decided. It is an error if none is.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from bench.check.verdicts import Verdict
+from bench.check.verdict import DECIDED, WORDS, Verdict
+
+AT_LEAST_ONE = "at least one claim is decided"
+"""Name of the first case."""
 
 
 def junit(suite: str, verdicts: Sequence[Verdict]) -> bytes:
     """The JUnit file for one suite."""
     failed = sum(verdict.verdict == "contradicted" for verdict in verdicts)
-    skipped = sum(verdict.verdict not in ("reproduced", "contradicted") for verdict in verdicts)
+    skipped = sum(verdict.verdict not in DECIDED for verdict in verdicts)
+    decided = len(verdicts) - skipped
     root = ElementTree.Element(
         "testsuite",
         name=_printable(f"claims of {suite}"),
-        tests=str(len(verdicts)),
+        tests=str(len(verdicts) + 1),
         failures=str(failed),
         skipped=str(skipped),
-        errors="0",
+        errors=str(int(decided == 0)),
     )
+    case = ElementTree.SubElement(root, "testcase", classname=suite, name=AT_LEAST_ONE)
+    if decided == 0:
+        counts = Counter(verdict.verdict for verdict in verdicts)
+        listed = ", ".join(f"{counts[word]} {word}" for word in WORDS if counts[word])
+        ElementTree.SubElement(case, "error", message=f"no claim is decided: {listed or 'there is none'}")
     for verdict in verdicts:
         name = _printable(verdict.claim)
         case = ElementTree.SubElement(root, "testcase", classname=f"{suite}.{verdict.kind}", name=name)

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.check.measurement import Alternative, Measurement, drawn, finite, spread
+from bench.check.measurement import Alternative, Measurement, Source, drawn, finite, spread
 from bench.check.numbers import NotMeasured, learnable, not_learned, seed_errors
-from bench.check.quantity import Quantity
+from bench.check.quantity import NOT_SCORED, Quantity
 from bench.digits import count_of, error_text, short
 from bench.frontier import all_interpolated, error_at, frontier
 from bench.models.sizes import Size, size_text
@@ -177,22 +177,48 @@ def _of_seeds(
         scored = [scored[model.means.argmin()]]
         model = _seed_errors(quantity, scored, pool, learned_next)
     share = not_learned(quantity, scored)
+    draws, draws_of_runs = drawn(model, training=True), drawn(model, training=False)
     return Measurement(
         value=model.mean,
-        draws=drawn(model, training=True),
-        draws_of_runs=drawn(model, training=False),
+        draws=draws,
+        draws_of_runs=draws_of_runs,
         chosen=_choice_text(quantity, choice, by_seed, diverged),
         run_ids=tuple(run.id for run in finished),
-        standard_error=finite(model.standard_error) if math.isfinite(model.mean) else None,
-        prompt_error=finite(model.prompt_error) if math.isfinite(model.mean) else None,
+        standard_error=_standard_error(model, draws, training=True),
+        prompt_error=_standard_error(model, draws_of_runs, training=False),
+        over=_drawn_over(quantity, model, training=True),
+        over_of_runs=_drawn_over(quantity, model, training=False),
         seeds=len(finished),
         by_seed=by_seed,
         unit=model.unit,
+        answer=model.answer,
         diverged=diverged,
         unlearned=int(np.isinf(model.means).sum()),
         not_learned=share,
         at_best=_is_best(quantity, model, share),
     )
+
+
+def _standard_error(model: SeedErrors, draws: Floats, training: bool) -> float | None:
+    """The standard error of a mean, of which these are the draws; None if it is infinite or no number."""
+    if not math.isfinite(model.mean):
+        return None
+    if model.is_coarse(training):
+        return spread(draws)
+    return finite(model.standard_error if training else model.prompt_error)
+
+
+def _drawn_over(quantity: Quantity, model: SeedErrors, training: bool) -> frozenset[Source]:
+    """What draws of one candidate vary over."""
+    over: set[Source] = set()
+    if quantity.of not in NOT_SCORED:
+        over.add("prompts")
+    is_exact = quantity.of == "training_flops" and (model.means == model.means[0]).all()
+    if training and len(model.means) > 1 and not is_exact:
+        over.add("trainings")
+    if model.is_coarse(training) and math.isfinite(model.mean):
+        over.add("positions left out" if quantity.of == "horizon" else "steps between checks")
+    return frozenset(over)
 
 
 def _seed_errors(
@@ -263,6 +289,9 @@ def _on_frontier(quantity: Quantity, chosen: Sequence[Sequence[RunRecord]], pool
         run_ids=tuple(result.id for seeds in chosen for result in seeds),
         standard_error=spread(draws),
         prompt_error=spread(draws_of_runs),
+        over=frozenset(
+            {"prompts", "trainings"} if any(len(model.means) > 1 for model in ends) else {"prompts"}
+        ),
         seeds=min(len(model.means) for model in ends),
         not_learned=value / trivial_error(chosen[0][0], quantity.evaluation, quantity.at),
         at_best=value == 0,

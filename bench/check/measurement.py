@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,10 @@ from bench.digits import plus_minus
 from bench.models.sizes import Size
 from bench.selection import Candidate
 from bench.uncertainty import DRAWS, Floats, SeedErrors
+
+Source = Literal["prompts", "trainings", "steps between checks", "positions left out"]
+SOURCES: tuple[Source, ...] = ("prompts", "trainings", "steps between checks", "positions left out")
+"""What draws of a number vary over, in the order in which it is named."""
 
 
 class Alternative(NamedTuple):
@@ -37,14 +41,17 @@ class Measurement:
         value: the mean, or the lowest, over the seeds that finished; NaN if a seed's number is NaN.
         draws: what the value might have been on other prompts, after other trainings, (DRAWS,). A step of
             convergence that was never reached is infinite.
-        draws_of_runs: the same for these very models: on other prompts only.
+        draws_of_runs: the same for these very models: on other prompts, and at both ends of what a step or a
+            horizon is known up to.
         chosen: the candidate and how it was chosen, in words.
         run_ids: the runs from which the value was read.
         standard_error: of the value, over prompts and, with several seeds, over training; None if unknown.
-        prompt_error: the same, over prompts alone.
+        prompt_error: the same, of these very models.
+        over: what `draws` vary over.
+        over_of_runs: what `draws_of_runs` vary over.
         seeds: number of seeds of the chosen candidate that finished.
         by_seed: the value of each seed that finished; empty if several candidates were combined.
-        unit: as in `SeedErrors`.
+        unit, answer: as in `SeedErrors`.
         diverged: number of seeds of the chosen candidate that diverged.
         unlearned: number of seeds that never learned the task, of a step of convergence.
         not_learned: the mean error over seeds, as a share of the trivial predictor's; of two combined
@@ -65,9 +72,12 @@ class Measurement:
     run_ids: tuple[str, ...]
     standard_error: float | None = None
     prompt_error: float | None = None
+    over: frozenset[Source] = frozenset({"prompts"})
+    over_of_runs: frozenset[Source] = frozenset({"prompts"})
     seeds: int = 1
     by_seed: Mapping[int, float] = field(default_factory=dict)
     unit: float = 0.0
+    answer: float = 0.0
     diverged: int = 0
     unlearned: int = 0
     not_learned: float | None = None
@@ -78,8 +88,10 @@ class Measurement:
 
     @property
     def about_runs(self) -> Measurement:
-        """The same, on other prompts only."""
-        return replace(self, draws=self.draws_of_runs, standard_error=self.prompt_error)
+        """The same, without other trainings."""
+        return replace(
+            self, draws=self.draws_of_runs, standard_error=self.prompt_error, over=self.over_of_runs
+        )
 
     def text(self, name: str = "") -> str:
         """The value, its standard error and its candidate in words, after a name if there is one."""
@@ -125,6 +137,8 @@ def combine(quantity: Quantity, operands: Sequence[Measurement]) -> Measurement:
         run_ids=tuple(dict.fromkeys((*subject.run_ids, *reference.run_ids))),
         standard_error=spread(draws),
         prompt_error=spread(draws_of_runs),
+        over=subject.over | reference.over,
+        over_of_runs=subject.over_of_runs | reference.over_of_runs,
         seeds=min(subject.seeds, reference.seeds),
         diverged=subject.diverged + reference.diverged,
         unlearned=subject.unlearned + reference.unlearned,

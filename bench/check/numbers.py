@@ -50,6 +50,7 @@ def seed_errors(quantity: Quantity, results: Sequence[RunRecord], pool: Pool) ->
         unit=_unit(quantity, results[0]),
         answer=_answer(quantity, results[0]),
         steps=_steps(quantity, results),
+        resolution=_resolution(quantity, results),
     )
 
 
@@ -81,6 +82,17 @@ def _unit(quantity: Quantity, result: RunRecord) -> float:
     if (reached := _horizon(quantity, result)) is not None:
         return reached.unit
     return float(convergence_unit(result)) if quantity.of == "convergence_step" else 0.0
+
+
+def _resolution(quantity: Quantity, results: Sequence[RunRecord]) -> tuple[float, float]:
+    """`SeedErrors.resolution` of these seeds."""
+    if quantity.of == "convergence_step":
+        # Learned at the check after 2,000 steps, and not at the one after 1,000: at 1,001 at the earliest.
+        earlier = [max(0, convergence_unit(result) - 1) for result in results]
+        return sum(earlier) / len(earlier), 0.0
+    # Positions between two that were scored were left out, and may be accurate.
+    left_out = [max(0.0, steps.gap - 1) for steps in _steps(quantity, results) or ()]
+    return 0.0, sum(left_out) / len(left_out) if left_out else 0.0
 
 
 def _steps(quantity: Quantity, results: Sequence[RunRecord]) -> list[Steps] | None:

@@ -131,7 +131,9 @@ class Quantity(_Runs):
         protocol: the paper's text or its released code, for tasks in which the two differ.
         relative_to: fields of another quantity, whose number is the divisor.
         minus: fields of another quantity, whose number is subtracted.
-        over_seeds: the mean over the seeds that finished, or the lowest value.
+        over_seeds: the mean over the seeds that finished, or the lowest value. The lowest is found on the
+            prompts on which it is reported, so it is somewhat too low. It is that of one model, and says
+            nothing about other trainings.
     """
 
     protocol: Literal["paper", "released_code"] | None = None

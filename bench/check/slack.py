@@ -58,6 +58,10 @@ class SlackClaim(Claim):
     def parts(self, values: Floats) -> Holds:
         return np.stack([self.below(low, high) for low, high in self.pairs(values.T)])
 
+    def ties(self, values: Floats) -> Holds:
+        # With slack a tie holds, and with a margin it fails.
+        return np.stack([(low == high) & (self.slack == 0) for low, high in self.pairs(values.T)])
+
     def incomparable_parts(self, measurements: Sequence[Measurement]) -> Holds:
         return np.array([not self._are_comparable(*pair) for pair in self.pairs(measurements)])
 

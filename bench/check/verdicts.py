@@ -1,4 +1,4 @@
-"""Verdicts: results compared with claims. Each claim has a verdict, the measured number and one sentence why.
+"""Judge claims: results compared with each claim of a file. The outcomes are those of `bench.check.verdict`.
 
 A claim is decided from all of its runs or not at all:
 
@@ -7,11 +7,11 @@ A claim is decided from all of its runs or not at all:
 * *not comparable*: runs are not what the claim requires (steps, protocol), were scored on different prompts,
   or are synthetic; or models are compared of which none has learned enough, none can be better on these
   prompts, or none finished; or two numbers have no ratio (0 and 0).
-* *undecided*: there are fewer seeds than the claim takes, or some diverged and the claim is about training,
-  or its draws leave both answers open, or it depends
-  on the choice of a learning rate, or of a size, among several that the validation prompts cannot tell apart,
-  or on a choice that would be another one without one of the seeds; or it depends on when runs that never
-  learned their task would have learned it in a longer training.
+* *undecided*: there are fewer seeds than the claim takes, or some diverged and the claim is about training;
+  or its draws leave both answers open, as those of two equal numbers do, or of steps that are known up to a
+  check only; or it depends on the choice of a learning rate, or of a size, among several that the validation
+  prompts cannot tell apart, or on a choice that would be another one without one of the seeds; or it depends
+  on when runs that never learned their task would have learned it in a longer training.
 * *reproduced* or *contradicted*: otherwise. If all runs of a quantity diverged, the model has no such number,
   and a claim that states one is contradicted. An equivalence is then undecided.
 """
@@ -19,19 +19,18 @@ A claim is decided from all of its runs or not at all:
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from bench.check.claim import Claim, Judgement
 from bench.check.claims import Claims
-from bench.check.equivalence import MeanComparison
 from bench.check.measure import measure
 from bench.check.measurement import Alternative, Measurement, combine, finite
 from bench.check.numbers import NotMeasured
-from bench.check.quantity import NOT_SCORED, Quantity, runs_of
+from bench.check.quantity import Quantity, runs_of
 from bench.check.readiness import incomparable, missing
+from bench.check.verdict import Operation, Verdict, Word
 from bench.digits import count_of
 from bench.results import Pool
 from bench.results.mixtures import mixtures
@@ -39,65 +38,6 @@ from bench.results.mixtures import mixtures
 if TYPE_CHECKING:
     from bench.run import Run
     from bench.suite import Suite
-
-Word = Literal["reproduced", "contradicted", "undecided", "not comparable", "missing", "unreachable"]
-Operation = Literal["ratio", "difference"]
-WORDS: tuple[Word, ...] = (
-    "reproduced", "contradicted", "undecided", "not comparable", "missing", "unreachable",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The result of comparing one claim with results.
-
-    Attributes:
-        claim: id in the claims file.
-        kind: a key of `bench.check.kinds.KINDS`.
-        quantity: what is measured, in words.
-        operation: what `value` is of two numbers; None if it is one number, or counts statements.
-        value: the measured value; for an order or a trend, the largest ratio of a member to a later one; for
-            an equivalence, the ratio of mean errors; for a count, the number of statements that hold.
-        shown: text before the value (a symbol).
-        standard_error: of `value`, over what the draws are over that decide the claim.
-        interval: the 90 % interval of `value`, from the draws that decide the claim
-            (`claim.deciding_interval`).
-        share: the part of these draws in which the claim holds.
-        over: what the standard error, the interval and the share are over, in words: "prompts, 5 seeds".
-        seeds: the number of seeds of the measured quantity that has the fewest.
-        expected: the claimed result, in words.
-        tolerance: the allowed deviation, in words, or "none".
-        holds_if: the condition on `value`, in a few characters: "≤ 0.5", "ratio < 1.1".
-        why_tolerance: the reason that the claims file gives for the number or the tolerance.
-        reason: one sentence.
-        run_ids: the runs from which the value was read, in the order of the claim's members; without a value,
-            all runs of the claim.
-        comparison: both means and their ratio, for a measured equivalence.
-        note: differences between the runs in devices, kernels or precisions, in words.
-    """
-
-    claim: str
-    kind: str
-    statement: str
-    source: str | None
-    value: float | None
-    shown: str | None
-    standard_error: float | None
-    expected: str
-    tolerance: str
-    why_tolerance: str | None
-    verdict: Word
-    reason: str
-    run_ids: tuple[str, ...]
-    comparison: MeanComparison | None = None
-    note: str | None = None
-    quantity: str = ""
-    holds_if: str = ""
-    interval: tuple[float, float] | None = None
-    share: float | None = None
-    over: str | None = None
-    operation: Operation | None = None
-    seeds: int | None = None
 
 
 def check(
@@ -127,24 +67,6 @@ def check(
         if claim.other_claims:
             verdicts[name] = _verdict_on_claims(name, claim, verdicts)
     return [verdicts[name] for name in claims.claims]
-
-
-def exit_code(verdicts: Sequence[Verdict]) -> int:
-    """0: every reachable claim is reproduced, at least one. 1: a claim is contradicted. 2: otherwise."""
-    words = {verdict.verdict for verdict in verdicts}
-    if "contradicted" in words:
-        return 1
-    return 0 if "reproduced" in words <= {"reproduced", "unreachable"} else 2
-
-
-def to_json(verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """Verdicts as plain data: `{"verdicts": […], "counts": {word: n}, "exit_code": n}`."""
-    counts = Counter(verdict.verdict for verdict in verdicts)
-    return {
-        "verdicts": [{**asdict(verdict), "run_ids": list(verdict.run_ids)} for verdict in verdicts],
-        "counts": {word: counts[word] for word in WORDS},
-        "exit_code": exit_code(verdicts),
-    }
 
 
 @dataclass(frozen=True)
@@ -209,7 +131,7 @@ def _verdict_on_runs(name: str, claim: Claim, results: _Results) -> Verdict:
     if not why and judgement.holds is not None and judgement.comparable:
         why = _depends_on_choice(claim, measurements, judgement, results)
     verdict = replace(
-        _judged(name, claim, judgement, used), seeds=seeds, over=_drawn_over(claim, measurements)
+        _judged(name, claim, judgement, used), seeds=seeds, over=_over(claim, measurements, judgement)
     )
     if why:
         verdict = replace(verdict, verdict="undecided", reason=f"{why}; {verdict.reason}")
@@ -387,13 +309,15 @@ def _of_unlearned(
     return replace(next_step, holds=judgement.holds, reason=reason, shown=sign), why
 
 
-def _drawn_over(claim: Claim, measurements: Sequence[Measurement]) -> str | None:
+def _over(claim: Claim, measurements: Sequence[Measurement], judgement: Judgement) -> str | None:
     """`Verdict.over` of a measured claim; None if its number is exact."""
-    numbers = {operand.of for quantity in claim.quantities for operand in quantity.operands}
-    # An equivalence resamples seeds alone.
-    parts = ["prompts"] if numbers - NOT_SCORED and claim.kind != "equivalent" else []
-    if claim.draws_trainings(measurements) and numbers != {"training_flops"}:
-        parts.append(count_of(min(side.seeds for side in measurements), "seed"))
+    sources = claim.drawn_over(measurements)
+    if judgement.comparison and judgement.comparison.ratio:  # its interval resamples seeds alone
+        sources = ["trainings"]
+    seeds = count_of(min(side.seeds for side in measurements), "seed")
+    parts = [seeds if source == "trainings" else source for source in sources]
+    if parts and "prompts" not in parts and any(side.not_learned is not None for side in measurements):
+        parts.append("not prompts")
     return ", ".join(parts) or None
 
 

@@ -63,6 +63,31 @@ def one(measure: str, kind: str = "bound: {at_most: 1}") -> str:
     return f"suite: quick\nclaims:\n  c:\n    statement: s\n    measure: {measure}\n    {kind}\n"
 
 
+@pytest.mark.parametrize(
+    ("of_file", "of_claim", "place"),
+    [
+        ("{seeds: 1}", "{}", "2:19:"),
+        ("{}", "{seeds: 1}", "7:23:"),
+        ("{seeds: 1, about: these runs}", "{about: training}", "2:19:"),
+        ("{seeds: 1, about: these runs}", "{}", None),
+        ("{about: these runs}", "{seeds: 1}", None),
+        ("{seeds: 1}", "{seeds: 2}", None),
+    ],
+)
+def test_one_seed_decides_nothing_about_training(
+    tmp_path: Path, of_file: str, of_claim: str, place: str | None
+) -> None:
+    measure = "{experiment: regression, architecture: mamba, size: x-small}"
+    text = one(measure).replace("claims:", f"requires: {of_file}\nclaims:", 1) + f"    requires: {of_claim}\n"
+    text = text.replace("    bound: {at_most: 1}\n", "") + "    bound: {at_most: 1}\n"
+    if place is None:
+        claims.load(write(tmp_path, text), SUITE)
+        return
+    (problem,) = problems(tmp_path, text)
+    assert problem.startswith(place)
+    assert "one seed says nothing about what training anew would give" in problem
+
+
 def test_claims_lie_beside_their_suite() -> None:
     assert claims.path_for(Path("suites/quick.yaml")) == Path("suites/quick.claims.yaml")
 

@@ -83,9 +83,11 @@ def along(*sizes: Run) -> list[dict[str, Any]]:
         ((0.1, 0.2, 0.3), 0.0, "reproduced"),
         ((0.1, 0.3, 0.2), 0.0, "contradicted"),
         ((0.1, 0.22, 0.2), 0.2, "reproduced"),
-        ((0.2, 0.21, 0.2), 0.2, "contradicted"),  # the last is not above the first
+        ((0.2, 0.21, 0.2), 0.2, "undecided"),  # the last and the first are a tie
+        ((0.2, 0.21, 0.19), 0.2, "contradicted"),
         ((0.3, 0.2, 0.1), 0.2, "contradicted"),
-        ((0.2, 0.2, 0.2), 0.2, "contradicted"),
+        ((0.2, 0.2, 0.2), 0.2, "undecided"),
+        ((0.2, 0.2, 0.2), -0.2, "contradicted"),  # a tie is no margin
         ((0.1, 0.2, 0.4), -0.4, "reproduced"),  # a margin: each is below 0.6 of the next
         ((0.1, 0.2, 0.3), -0.4, "contradicted"),
     ],
@@ -239,7 +241,7 @@ def test_a_step_of_convergence_is_a_number_only_if_every_seed_converged() -> Non
     runs = grid(PARITY, ("mamba",), seeds=(0, 1, 2))
     measure = {"rebuilds": "Figure 2", "of": "convergence_step"}
     claim = {"measure": measure, "value": {"expected": 100_000, "absolute": 0.5}}
-    assert verdict(claim, dict.fromkeys(runs, 0.97)).verdict == "reproduced"
+    assert verdict(claim, dict.fromkeys(runs, 0.97)).value == 100_000
     one = verdict(claim, dict(zip(runs, (0.97, 0.99, 0.6), strict=True)))
     # The third seed might have learned at the step after its last.
     assert (one.verdict, one.value, one.shown) == ("contradicted", pytest.approx(700_001 / 3), "≥")
@@ -343,8 +345,11 @@ def test_equal_steps_of_convergence_are_known_to_about_a_check() -> None:
         claim = {"measure": measure, "bound": {"at_most": 110_000}, "requires": {"about": about}}
         one = verdict(claim, dict.fromkeys(runs, 0.96))
         assert (one.verdict, one.value) == (word, 100_000)
-        assert one.standard_error == pytest.approx(100_000 / 3 if about == "training" else 0)
-        assert one.over == ("3 seeds" if about == "training" else None)
+        assert one.standard_error == pytest.approx(100_000 / (3 if about == "training" else 2), rel=1e-4)
+        over = "3 seeds" if about == "training" else "steps between checks"
+        assert one.over == f"{over}, not prompts"
+        if about == "these runs":
+            assert one.interval == (1, 100_000)
 
 
 @pytest.mark.parametrize(
@@ -431,7 +436,7 @@ def test_the_longer_horizon_is_the_better_one_where_orders_are_turned_round() ->
 @pytest.mark.parametrize(
     ("scores", "word"),
     [
-        ((0.97, 0.97), "contradicted"),  # equal
+        ((0.97, 0.97), "undecided"),  # both before the first check
         ((0.97, 0.5), "reproduced"),  # whatever the margin: the other never converges
         ((0.5, 0.97), "contradicted"),
         ((0.5, 0.5), "not comparable"),
@@ -842,11 +847,30 @@ def test_junit_fails_what_is_not_reproduced_and_skips_what_measured_nothing() ->
     words = ["reproduced", "contradicted", "missing", "not comparable"]
     root = ElementTree.fromstring(junit("quick", [said(f"c{i}\x07", word) for i, word in enumerate(words)]))
     assert {key: root.get(key) for key in ("tests", "failures", "skipped")} == {
-        "tests": "4",
+        "tests": "5",
         "failures": "1",
         "skipped": "2",
     }
-    assert [[child.tag for child in case] for case in root] == [[], ["failure"], ["skipped"], ["skipped"]]
+    assert root.get("errors") == "0"
+    assert [[child.tag for child in case] for case in root] == [[], [], ["failure"], ["skipped"], ["skipped"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "errors"),
+    [
+        (["missing", "undecided", "missing"], 1),
+        (["unreachable"], 1),
+        ([], 1),
+        (["missing", "reproduced"], 0),
+        (["contradicted"], 0),
+    ],
+)
+def test_a_junit_file_without_a_decided_claim_is_no_success(words: list[str], errors: int) -> None:
+    """Programs that read JUnit count failures and errors, and show skipped cases as a success."""
+    verdicts = [said(f"c{i}", word) for i, word in enumerate(words)]
+    root = ElementTree.fromstring(junit("quick", verdicts))
+    assert int(root.get("errors", "")) == len(root.findall(".//error")) == errors
+    assert int(root.get("tests", "")) == len(root.findall("testcase"))
 
 
 # --- the paper --------------------------------------------------------------------------------

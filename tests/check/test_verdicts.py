@@ -105,7 +105,8 @@ def test_a_number_is_held_against_its_claim(claim: dict[str, Any], error: float,
     [
         (0.1, 0.2, 0.0, "reproduced"),
         (0.2, 0.1, 0.0, "contradicted"),
-        (0.2, 0.2, 0.0, "contradicted"),
+        (0.2, 0.2, 0.0, "undecided"),  # a tie
+        (0.2, 0.2, -0.1, "contradicted"),  # a tie is no margin
         (0.21, 0.2, 0.1, "reproduced"),
         (0.23, 0.2, 0.1, "contradicted"),
         (0.09, 0.2, -0.5, "reproduced"),

@@ -30,7 +30,7 @@ from bench import results
 from bench import suite as suites
 from bench.check import check
 from bench.check.claims import Claims
-from bench.check.verdicts import Operation
+from bench.check.verdict import Operation
 from bench.report import write
 from bench.report.data.frame import results_frame
 from bench.report.data.references import references_frame

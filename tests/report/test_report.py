@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html.parser
 import itertools
 import math
@@ -45,7 +46,7 @@ from bench.report.figures.axes import tick_label
 from bench.report.style import INK, LOOKS, MUTED, looks
 from bench.report.tables.deviations import deviations
 from bench.report.tables.parameters import comparison
-from bench.report.tables.results import rates_table, results_table
+from bench.report.tables.results import points_table, rates_table, results_table
 from bench.report.tables.table import Table
 from bench.report.text import latex, markdown, millions, slug, unbroken
 from bench.report.write import contents, write_report
@@ -86,6 +87,43 @@ def test_learning_rate_is_chosen_on_selection_prompts_and_reported_on_the_others
     table = results_of([low, high], pool)
     assert table.numbers["learning_rate"].tolist() == [1e-4]
     assert table.numbers["normalised_error"].tolist() == pytest.approx([0.30])
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "fields", "text"),
+    [
+        (1.0, {}, "1 (> 0.9976)"),  # 0.05 to the power of 1/1280 is 0.99766
+        (1.0, {"evaluation_prompts": 640}, "1 (> 0.9953)"),
+        (1.0, {"evaluation_prompts": 640, "subset": "per_batch"}, "1 (> 0.74)"),  # ten subsets
+        (0.0, {"evaluation_prompts": 640}, "0 (< 0.0047)"),
+        (0.5, {"evaluation_prompts": 640}, "0.5 ± 0"),
+    ],
+)
+def test_an_accuracy_of_1_or_0_has_a_bound_in_place_of_a_standard_error_of_0(
+    accuracy: float, fields: dict[str, Any], text: str
+) -> None:
+    fields = dict(fields)
+    task = task_named("sparse_parity", **{key: fields.pop(key) for key in ("subset",) if key in fields})
+    runs = grid(task, ["mamba"], seeds=(0, 1), **fields)
+    results = {run.id: result_of(run, accuracy, noise=0) for run in runs}
+    prompts = np.full(runs[0].evaluation_prompts, accuracy, "<f4")
+    for result in results.values():
+        result["per_prompt"] = {"report": base64.b64encode(prompts.tobytes()).decode()}
+        scores = result["checkpoints"][-1]["evaluations"]["report"]
+        scores |= {"mean": [accuracy] * task.n_points, "overall": [accuracy, 0], "headline": [accuracy, 0]}
+    table = results_of(runs, pool_with(runs=results))
+    (row,) = table.rows
+    for column in ("accuracy", "at the last position"):
+        assert row[list(table.columns).index(column)].text == text
+    assert ("With 95 % confidence" in table.caption) == (accuracy != 0.5)
+    assert table.numbers["accuracy_se"].tolist() == [0]
+    assert "prompts" not in table.numbers
+
+
+@pytest.mark.parametrize("column", ["standard_error", "convergence_step"])
+def test_a_table_of_points_speaks_of_standard_errors_only_if_it_has_them(column: str) -> None:
+    table = points_table("x", pd.DataFrame({"series": ["Mamba"], column: [1000.0]}))
+    assert ("Standard errors" in table.caption) == (column == "standard_error")
 
 
 def test_diverged_run_is_never_chosen_and_is_shown_as_diverged() -> None:

@@ -84,10 +84,12 @@ class CountClaim(SlackClaim):
         return f"{self.bound_text}, each with {super().bound_text}" if self.slack else self.bound_text
 
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
+        values = np.array([[measurement.value for measurement in measurements]])
         words = [
-            "not comparable" if incomparable else "holds" if holds else "does not hold"
-            for holds, incomparable in zip(
-                self.parts(np.array([[measurement.value for measurement in measurements]]))[:, 0],
+            "not comparable" if incomparable else "holds" if holds else "tie" if tie else "does not hold"
+            for holds, tie, incomparable in zip(
+                self.parts(values)[:, 0],
+                self.ties(values)[:, 0],
                 self.incomparable_parts(measurements),
                 strict=True,
             )

@@ -8,9 +8,10 @@ have equal errors. Nor is it if no seed of either side makes an error, because a
 everything have equal errors too: 0 and 0 have no ratio, and further seeds without an error would not give
 one. What such seeds do show is how small the errors are, which a `bound` on each side states.
 
-If only some seeds of the reference are without an error, some of the resampled ratios do not exist. The draws
-of both errors then decide whether the claim fails, as in other kinds. In these draws a model without an error
-may have errors that were not seen (`bench.uncertainty`).
+If only some seeds of the reference are without an error, some of the resampled ratios do not exist. If no
+seed of the subject has a wrong answer, all of them are 0. The draws of both errors then decide whether
+the claim fails, as in other kinds. In these draws a model without an error may have errors that were not
+seen (`bench.uncertainty`).
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from bench.check.claim import ROUNDING, Claim, Holds, Judgement, Member
-from bench.check.equivalence import MeanComparison, Ratio, Side, compare
+from bench.check.equivalence import LEAST_SEEDS, MeanComparison, Ratio, Side, compare
 from bench.check.measurement import Measurement
 from bench.check.quantity import Quantity, runs_of
 from bench.digits import count_of, error_text, plus_minus
@@ -52,7 +53,8 @@ class Equivalence(Frozen):
             not comparable: all models that have learned nothing have equal errors.
         low: the smallest ratio that counts as equal.
         high: the largest one.
-        seeds: number of seeds that have to finish on each side. If one diverges, the claim is undecided.
+        seeds: number of seeds that have to finish on each side, at least 4. If one diverges, the claim is
+            undecided.
     """
 
     subject: Quantity
@@ -60,7 +62,18 @@ class Equivalence(Frozen):
     learned: PositiveFloat
     low: PositiveFloat = 0.9
     high: PositiveFloat = 1.1
-    seeds: int = Field(default=8, ge=2)
+    seeds: int = Field(default=8, json_schema_extra={"minimum": LEAST_SEEDS})
+
+    @field_validator("seeds")
+    @classmethod
+    def _enough_seeds(cls, seeds: int) -> int:
+        if seeds < LEAST_SEEDS:
+            raise ValueError(
+                f"expected at least {LEAST_SEEDS} seeds, not {seeds}: the 90 % interval of 2 or 3 covers the "
+                "true ratio in 86 to 88 % of simulations, and shows two equal models to be equal in 11 to "
+                "18 % (where the errors of a pair of seeds differ by 10 %)"
+            )
+        return seeds
 
     @model_validator(mode="after")
     def _around_one(self) -> Self:
@@ -113,7 +126,7 @@ class EquivalentClaim(Claim):
 
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
         subject, reference = measurements
-        comparison = compare(subject.by_seed, reference.by_seed)
+        comparison = compare(subject.by_seed, reference.by_seed, subject.answer)
         sides = zip(self.names, (comparison.subject, comparison.reference), strict=True)
         means = "; ".join(f"{name}: {_mean_text(side)}" for name, side in sides)
         incomparable = self._incomparable(measurements, comparison)
@@ -144,17 +157,18 @@ class EquivalentClaim(Claim):
         return Judgement(holds, ratio.value, ratio.standard_error, reason, interval=(ratio.low, ratio.high))
 
     def _by_draws(self, measurements: Sequence[Measurement], comparison: MeanComparison) -> Judgement:
-        """Whether the claim fails in the draws, where the reference makes no error for some choice of seeds.
+        """Whether the claim fails in the draws, where a side makes no error for some choice of seeds.
 
         It never holds there, because that takes an interval of the ratio.
         """
         decision = self.decided(measurements)
         mean, reference = comparison.subject.mean, comparison.reference.mean
+        without_error = self.names[0 if mean == 0 else 1]
         return Judgement(
             holds=None if decision.holds else decision.holds,
             value=mean / reference if reference > 0 else math.inf,
             standard_error=None,
-            reason=f"no interval of the ratio: no error in seeds of {self.names[1]}{decision.text}",
+            reason=f"no interval of the ratio: no error in seeds of {without_error}{decision.text}",
             share=decision.share,
         )
 

@@ -64,6 +64,11 @@ class TrendClaim(RatioClaim):
         ]
         return np.stack([*steps, values[:, 0] < values[:, -1]])
 
+    def ties(self, values: Floats) -> Holds:
+        # Of the steps a tie holds, or fails if there is a margin. The whole list may be a tie.
+        first, *_, last = values.T
+        return np.stack([*np.zeros((len(self.pairs(values.T)), len(values)), dtype=bool), first == last])
+
     def incomparable_parts(self, measurements: Sequence[Measurement]) -> Holds:
         # A trend may be flat where nothing was learned, so its steps count there too.
         return np.zeros(1, dtype=bool)

@@ -83,6 +83,7 @@ class ResultRow(NamedTuple):
         error, error_se: the same, normalised; 1 − accuracy.
         prompt_errors: `error` on every prompt, at the last checkpoint and for "report"; else None.
         prompts: digest of the prompts of "report".
+        independent_prompts: number of evaluation prompts, those that share a function counted once.
         selection_error: the error on the validation prompts, for "report".
         error_last, error_last_se: the error at the last position.
         headline_position: the position of the headline's mark, counted from 0; NaN for a mean.
@@ -117,6 +118,7 @@ class ResultRow(NamedTuple):
     as_defined: bool
     settings: Mapping[str, int]
     score_scale: ScoreScale
+    independent_prompts: int
     task: str = ""
     short_task: str = ""
     model: str = ""
@@ -202,6 +204,7 @@ def _rows(run: Run, result: RunRecord | None, state: str | None) -> Iterator[Res
         as_defined=run.task.name in TASKS and run.task == TASKS[run.task.name].example(),
         settings={path[0]: value for path, value in fields if len(path) == 1 and isinstance(value, int)},
         score_scale=ScoreScale.of(run.task),
+        independent_prompts=math.ceil(run.evaluation_prompts / run.task.dependent_prompts),
     )
     if result is None or result.last is None:
         yield row

@@ -6,6 +6,7 @@ without a number states the reason.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +21,7 @@ from bench.report.text import heading, millions
 from bench.results.flops_axis import mean_flops
 from bench.results.horizon import HORIZON_ACCURACY
 from bench.tasks.task import LONGER
-from bench.uncertainty import SeedErrors
+from bench.uncertainty import SeedErrors, largest_unseen_rate
 
 
 def results_table(name: str, task: TaskResults) -> Table:
@@ -47,13 +48,25 @@ def results_table(name: str, task: TaskResults) -> Table:
         "outcome", "seeds",
     ]  # fmt: skip
     rows = [
-        _row(values, index, best, clips, horizons) for index, values in enumerate(numbers.to_dict("records"))
+        _row(values, index, best, scale, clips, horizons)
+        for index, values in enumerate(numbers.to_dict("records"))
     ]
     caption = (
         f"{scale.label.capitalize()} ± standard error: {scale.where}, and at the last position "
         f"({scale.n_points - 1} examples seen), at the last checkpoint. Bold: best of its size. "
         "Standard errors are over prompts and seeds; where one seed finished, over prompts only."
     )
+    shown = [cell.text for row in rows for cell in row]
+    if any(text.startswith("1 (>") for text in shown):
+        caption += (
+            " 1 (> b): every answer was right. With 95 % confidence, the accuracy of these models on other "
+            "prompts is above b."
+        )
+    if any(text.startswith("0 (<") for text in shown):
+        caption += (
+            " 0 (< b): no answer was right. With 95 % confidence, the accuracy of these models on other "
+            "prompts is below b."
+        )
     if horizons:
         caption += (
             f" Horizon: positions up to the last one with an accuracy of at least {HORIZON_ACCURACY:g}, of "
@@ -62,17 +75,19 @@ def results_table(name: str, task: TaskResults) -> Table:
         )
     else:
         numbers = numbers.drop(columns=HORIZON_COLUMNS)
+    numbers = numbers.drop(columns="prompts")
     numbers = numbers.rename(columns=lambda column: column.replace("value", scale.label.replace(" ", "_")))
     return Table(name, caption, columns, rows, numbers, frozenset({"architecture", "size", "outcome"}))
 
 
+SCORES = ("value", "value_last")
 HORIZON_COLUMNS = ["horizon", "horizon_se", "horizon_end", "horizon_seeds_at_end"]
 """The mean horizon, its standard error, the positions of the longest prompts, and the seeds whose horizon is
 all of these."""
 MODEL_COLUMNS = ["architecture", "series", "size", "size_group", "parameters", "state_numbers"]
 SUMMARY_COLUMNS = [
     *MODEL_COLUMNS, *TUNED, "at_edge", "training_flops", "value", "value_se", "value_last", "value_last_se",
-    *HORIZON_COLUMNS, "interval", "outcome", "seeds_finished", "seeds_planned", "run_ids",
+    *HORIZON_COLUMNS, "interval", "prompts", "outcome", "seeds_finished", "seeds_planned", "run_ids",
 ]  # fmt: skip
 
 
@@ -97,6 +112,7 @@ def _summary(
         "value_last": last.mean,
         "value_last_se": last.standard_error,
         "interval": headline.interval,
+        "prompts": ends["independent_prompts"].min(),
         "seeds_finished": len(ends),
         "seeds_planned": candidate["planned"],
         "run_ids": " ".join(ends["id"]),
@@ -116,6 +132,24 @@ def _horizon(ends: pd.DataFrame | None) -> dict[str, float]:
         "horizon_end": float(end),
         "horizon_seeds_at_end": float((horizons == end).sum()),
     }
+
+
+def _is_all_or_none(values: Mapping[Any, Any], column: str, scale: ScoreScale) -> bool:
+    """Whether a score is an accuracy of 1 or 0 on every prompt, in every seed."""
+    return scale.metric == "accuracy" and values[column] in (0, 1) and values[f"{column}_se"] == 0
+
+
+def _score_cell(values: Mapping[Any, Any], column: str, scale: ScoreScale, best: bool) -> TableCell:
+    """A score with its standard error: "0.912 ± 0.003"; "1 (> 0.9976)" where all answers are right."""
+    value, error = values[column], values[f"{column}_se"]
+    if not _is_all_or_none(values, column, scale):
+        return TableCell(plus_minus(value, error), best=best)
+    # The mean over positions of a prompt is not below 1 more often than one of its answers is wrong.
+    rate = largest_unseen_rate(int(values["prompts"]))
+    places = 1 - math.floor(math.log10(rate))
+    end = math.ceil(rate * 10**places) / 10**places
+    bound = f"> {1 - end:.{places}f}" if value == 1 else f"< {end:.{places}f}"
+    return TableCell(f"{value:.0f} ({bound})", best=best)
 
 
 def _horizon_cell(values: Mapping[Any, Any], best: bool) -> TableCell:
@@ -153,7 +187,12 @@ def _best(numbers: pd.DataFrame, column: str, scale: ScoreScale) -> set[int]:
 
 
 def _row(
-    values: Mapping[Any, Any], index: int, best: Mapping[str, set[int]], clips: bool, horizons: bool
+    values: Mapping[Any, Any],
+    index: int,
+    best: Mapping[str, set[int]],
+    scale: ScoreScale,
+    clips: bool,
+    horizons: bool,
 ) -> list[TableCell]:
     group = f" ({values['size_group']})" if isinstance(values["size_group"], str) else ""
     names = [
@@ -175,10 +214,7 @@ def _row(
         TableCell(rate),
         *([TableCell(short(values["clip"]))] if clips else []),
         TableCell(scientific(values["training_flops"])),
-        TableCell(plus_minus(values["value"], values["value_se"]), best=index in best["value"]),
-        TableCell(
-            plus_minus(values["value_last"], values["value_last_se"]), best=index in best["value_last"]
-        ),
+        *(_score_cell(values, column, scale, index in best[column]) for column in SCORES),
         *([_horizon_cell(values, index in best["horizon"])] if horizons else []),
         outcome,
         TableCell(f"{values['seeds_finished']:.0f} of {values['seeds_planned']:.0f}"),
@@ -234,10 +270,9 @@ def points_table(name: str, numbers: pd.DataFrame) -> Table:
         [TableCell(_readable(column, row[column])) for column in columns]
         for row in numbers.to_dict("records")
     ]
-    caption = (
-        "The points of the figure. Standard errors are over prompts and seeds; where one seed finished, over "
-        "prompts only."
-    )
+    caption = "The points of the figure."
+    if "standard_error" in columns:
+        caption += " Standard errors are over prompts and seeds; where one seed finished, over prompts only."
     text = frozenset(
         heading(column) for column in ("panel", "series", "size", "learned") if column in columns
     )
