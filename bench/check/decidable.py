@@ -6,7 +6,7 @@ wrong: at the member of a list if the member sets this field, otherwise at the c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -180,9 +180,8 @@ def _unreadable(quantity: Quantity, runs: list[Run]) -> Iterator[Problem]:
                 "of", f"task '{task.name}' is not scored by accuracy: it has no step of convergence"
             )
         if isinstance(quantity.at, int) and quantity.at not in evaluation.positions:
-            first, last = evaluation.positions[0], evaluation.positions[-1]
-            available = f"the task has {len(evaluation.positions)}, {first} to {last}"
-            yield Problem("at", f"position {quantity.at} does not exist: {available}")
+            expected = _positions_in_words(evaluation.positions, quantity.at)
+            yield Problem("at", f"position {quantity.at} is not scored, expected {expected}")
         elif isinstance(quantity.at, str) and quantity.at not in (*NAMED_POSITIONS, *evaluation.marks):
             near = did_you_mean(quantity.at, [*NAMED_POSITIONS, *evaluation.marks])
             yield Problem("at", f"task '{task.name}' has no mark '{quantity.at}'{near}")
@@ -191,6 +190,15 @@ def _unreadable(quantity: Quantity, runs: list[Run]) -> Iterator[Problem]:
         if lacking:
             steps = ", ".join(map(str, lacking[0].checkpoints))
             yield Problem("step", f"no checkpoint at step {quantity.step}, expected one of: {steps}")
+
+
+def _positions_in_words(positions: Sequence[int], near: int) -> str:
+    """Positions that are scored: their range, and the nearest ones if some of the range are left out."""
+    first, last = positions[0], positions[-1]
+    if len(positions) == last - first + 1:
+        return f"{first} to {last}"
+    nearest = sorted(sorted(positions, key=lambda position: abs(position - near))[:2])
+    return f"one of {len(positions)} from {first} to {last}; the nearest: {nearest[0]} and {nearest[1]}"
 
 
 def _placed(member: Member, problem: Problem) -> Complaint:

@@ -233,7 +233,12 @@ def test_a_claim_that_says_nothing_testable_is_refused(tmp_path: Path, kind: str
         (
             "{experiment: regression, architecture: mamba, at: 41}",
             "5:64",
-            "position 41 does not exist: the task has 41, 0 to 40",
+            "position 41 is not scored, expected 0 to 40",
+        ),
+        (
+            "{experiment: regression, architecture: mamba, evaluation: longer_prompts, at: 80}",
+            "5:92",
+            "position 80 is not scored, expected one of 62 from 41 to 163; the nearest: 79 and 81",
         ),
         (
             "{experiment: regression, architecture: mamba, at: first}",
