@@ -13,7 +13,6 @@ above. The others compute their rows of its batches (`bench.train.parallel`).
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import time
 import traceback
@@ -49,9 +48,9 @@ def work(
     order: Order,
     machine: Machine,
     log: Path,
-    seat: Seat = Seat(),  # noqa: B008
-    patience: float = math.inf,
-    cluster_job: str = "",
+    seat: Seat,
+    patience: float,
+    cluster_job: str,
 ) -> None:
     """Entry point of a worker process: do the jobs that are free, in order, until all are done.
 

@@ -64,20 +64,14 @@ class SlurmOptions:
     spread: int = 1
     snapshot: bool = False
 
-    def capacity(self, side_by_side: int = 1) -> Capacity:
-        """What each job can do at a time.
-
-        Args:
-            side_by_side: number of runs on one GPU of known memory, if the site file has no `workers`.
-        """
+    def capacity(self) -> Capacity:
+        """What each job can do at a time."""
         if self.spread > 1:  # a job is one crew, with a task for each process
             return Capacity(1, 1, self.site.gpu_memory_mib)
         if not self.site.gpus:
             cores = (self.site.cpus_per_task or 1) // self.machine.threads
             return Capacity(self.site.workers or max(1, cores))
-        sharing = side_by_side if self.site.gpu_memory_mib else 1
-        workers = self.site.workers or sharing * self.site.gpus
-        return Capacity(workers, self.site.gpus, self.site.gpu_memory_mib)
+        return Capacity(self.site.workers or self.site.gpus, self.site.gpus, self.site.gpu_memory_mib)
 
 
 def check_slurm() -> None:

@@ -19,8 +19,8 @@ from bench.kernels.product.split import product, split
 from bench.precision import PRECISIONS
 
 ERRORS = {"fp32": (0.0, 3e-7), "bf16": (1e-4, 1e-2), "bf16x3": (1e-7, 2e-5), "bf16x6": (0.0, 3e-7)}
-"""Bounds of the largest error of a product of normal matrices on a processor, relative to the norms of row and
-column. A precision that is more accurate than its lower bound is not the cheap one that it is named after."""
+"""Bounds of the largest error of a product of normal matrices on a processor, relative to the norms of row
+and column. A product with a smaller error is not the cheap one that the precision is named after."""
 
 
 def splits(name: str) -> Any:
