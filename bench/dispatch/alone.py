@@ -20,7 +20,7 @@ from bench.dispatch.job import Machine
 from bench.dispatch.members import heartbeat_fields
 from bench.dispatch.plugin_checks import NotComparable, check_plugins, record_plugins
 from bench.dispatch.state import Folder
-from bench.dispatch.worker_process import prepare_process, trust
+from bench.dispatch.worker_process import check_kernels, prepare_process
 from bench.errors import UserError, check_type, did_you_mean
 from bench.files import as_read
 from bench.kernels.backends import CHOICES, resolve, unavailable
@@ -90,18 +90,18 @@ def train_run(
         with tempfile.TemporaryDirectory() as scratch:
             result, model = _train(run, Path(scratch), device, kernels, None, progress)
         return TrainedRun(pool_of.read_run(as_read(result)), model)
-    place = Path(results)
-    pool_of.check_writable(place)
-    if (record := pool_of.load_run(place, run)) is not None:
-        return TrainedRun(record, _kept_model(run, place, record))
-    folder = Folder.of(place, run.id)
+    pool_folder = Path(results)
+    pool_of.check_writable(pool_folder)
+    if (record := pool_of.load_run(pool_folder, run)) is not None:
+        return TrainedRun(record, _kept_model(run, pool_folder, record))
+    folder = Folder.of(pool_folder, run.id)
     with folder.locked() as free:
         if not free:
             raise UserError(f"run {run.id}: {folder.held_by() or 'another process'} trains it")
-        if (record := pool_of.load_run(place, run)) is not None:  # another process finished it meanwhile
+        if (record := pool_of.load_run(pool_folder, run)) is not None:  # finished meanwhile
             folder.clear()
-            return TrainedRun(record, _kept_model(run, place, record))
-        weights_of = pool_of.path_of(place, run) if keep_weights else None
+            return TrainedRun(record, _kept_model(run, pool_folder, record))
+        weights_of = pool_of.path_of(pool_folder, run) if keep_weights else None
         with _heartbeats(folder, run, device) as beat:
 
             def report(now: Progress) -> None:
@@ -109,7 +109,7 @@ def train_run(
                 progress(now)
 
             result, model = _train(run, folder.path, device, kernels, weights_of, report)
-            pool_of.store(pool_of.path_of(place, run), result, folder.path)
+            pool_of.store(pool_of.path_of(pool_folder, run), result, folder.path)
         folder.clear()
     return TrainedRun(pool_of.read_run(as_read(result)), model)
 
@@ -157,8 +157,8 @@ def _train(
     began, kept = time.time(), _KeptWeights(run, weights_of)
     with restoring_settings(torch.device(device)):
         machine = Machine((device,), threads=torch.get_num_threads(), kernels=kernels)
-        tested = prepare_process(machine)
-        trust(tested)
+        test_outcomes = prepare_process(machine)
+        check_kernels(test_outcomes)
         try:
             check_plugins(run, device, kernels)
         except NotComparable as error:
@@ -177,7 +177,7 @@ def _train(
             "started": round(began, 3),
             "finished": round(time.time(), 3),
             **environment.describe(device),
-            "self_test": tested,
+            "self_test": test_outcomes,
             **({"weights": kept.entry} if kept.entry else {}),
         }
     )

@@ -216,7 +216,7 @@ class LocalPool:
 
     @property
     def _name(self) -> str:
-        """What the names of this pool's workers begin with."""
+        """The beginning of the names of this pool's workers."""
         return (f"{self.cluster_job}-" if self.cluster_job else "") + f"worker-{os.getpid()}"
 
     @property
