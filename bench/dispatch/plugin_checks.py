@@ -50,19 +50,14 @@ def _draws_fault(task: Task) -> str | None:
 
 
 def _check_architecture(run: Run, device: str, kernels: str) -> None:
-    settings = (
-        run.architecture.model_dump_json(),
-        run.size,
-        run.task.full_length,
-        device,
-        kernels,
-    )
+    length = run.task.full_length
+    settings = (run.architecture.model_dump_json(), run.size, length, device, kernels)
     if settings not in _FAULTS:
         import torch
 
         from bench.models.verification import fault
 
-        _FAULTS[settings] = fault(run.architecture, run.size, settings[2], torch.device(device), kernels)
+        _FAULTS[settings] = fault(run.architecture, run.size, length, torch.device(device), kernels)
     if problem := _FAULTS[settings]:
         raise NotComparable(f"architecture '{run.architecture.name}': {problem}")
 

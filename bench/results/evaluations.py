@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.results.record import (
@@ -263,10 +263,13 @@ def convergence_step(result: RunRecord) -> int | None:
     if stated is not None and "convergence_step" in result.model_fields_set:
         return result.convergence_step
     threshold = CONVERGENCE_ACCURACY if stated is None else stated
-    for checkpoint in result.checkpoints:
-        if converged(checkpoint.evaluations[MAIN].overall[0], threshold):
-            return checkpoint.step
-    return None
+    accuracies = ((point.step, point.evaluations[MAIN].overall[0]) for point in result.checkpoints)
+    return first_converged(accuracies, threshold)
+
+
+def first_converged(accuracies: Iterable[tuple[int, float]], threshold: float | None) -> int | None:
+    """The first step whose mean accuracy counts as convergence; None without one."""
+    return next((step for step, accuracy in accuracies if converged(accuracy, threshold)), None)
 
 
 def convergence_unit(result: RunRecord) -> int:

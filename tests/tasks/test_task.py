@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from small_runs import training_loss
 
 from bench.tasks import TASKS, Task
 from bench.tasks.chain_of_thought import ChainOfThought
@@ -328,7 +329,9 @@ def test_the_zero_shot_point_can_be_left_out_of_the_loss(task: Task) -> None:
     prompts = without.sample(draws(), 4)
     outputs = torch.randn(4, without.length(without.n_points), 1)
     expected = without.losses(outputs, prompts)[:, 1:].mean()
-    assert without.loss(outputs, prompts, torch.tensor(0)).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert training_loss(without, outputs, prompts, torch.tensor(0)).item() == pytest.approx(
+        expected.item(), rel=1e-5
+    )
 
 
 # Curriculum.
@@ -392,7 +395,7 @@ def test_loss_is_the_mean_over_the_points_shown_and_depends_on_no_other(
     prompts = task.batch(draws(step, "train"), 3)
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 99)))
     outputs = torch.randn(3, 2 * task.n_points, 1, generator=generator).requires_grad_()
-    loss = task.loss(outputs, prompts, torch.tensor(step))
+    loss = training_loss(task, outputs, prompts, torch.tensor(step))
     expected = task.losses(outputs, prompts)[:, :shown].mean()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     (gradient,) = torch.autograd.grad(loss, outputs)
@@ -413,7 +416,7 @@ def test_loss_stays_finite_when_a_hidden_point_overflows() -> None:
     prompts = task.batch(draws(0, "train"), 2)
     outputs = torch.zeros(2, 82, 1)
     outputs[:, 60:] = math.inf
-    assert math.isfinite(float(task.loss(outputs, prompts, torch.tensor(0))))
+    assert math.isfinite(float(training_loss(task, outputs, prompts, torch.tensor(0))))
 
 
 def test_without_curriculum_the_loss_is_the_plain_mean_from_the_start() -> None:
@@ -422,7 +425,7 @@ def test_without_curriculum_the_loss_is_the_plain_mean_from_the_start() -> None:
     assert bool((prompts.inputs != 0).all())
     outputs = torch.zeros(4, 82, 1)
     expected = float((prompts.targets**2).mean())
-    assert float(task.loss(outputs, prompts, torch.tensor(0))) == pytest.approx(expected, rel=1e-6)
+    assert float(training_loss(task, outputs, prompts, torch.tensor(0))) == pytest.approx(expected, rel=1e-6)
 
 
 # What is computed.

@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_runs import small_run
+from small_runs import small_run, training_loss
 
 from bench.models.architectures import ARCHITECTURES
 from bench.models.sizes import Size
@@ -331,7 +331,7 @@ def test_curriculum_reaches_the_loss_on_the_device() -> None:
     for step, points in ((0, 1), (9, 1), (10, 2), (25, 3), (1000, 5)):
         prompts = task.batch(Draws(0, "train", torch.tensor(step)), 4)
         expected = (prompts.targets[:, :points] ** 2).mean()
-        torch.testing.assert_close(task.loss(outputs, prompts, torch.tensor(step)), expected)
+        torch.testing.assert_close(training_loss(task, outputs, prompts, torch.tensor(step)), expected)
 
 
 @settings(max_examples=30)
@@ -355,7 +355,7 @@ def test_adam_is_pytorchs_at_a_fixed_rate() -> None:
     for count in range(5):
         prompts = run.task.batch(Draws(run.seed, "train", torch.tensor(count)), run.batch_size)
         plain.zero_grad()
-        run.task.loss(twin(prompts.tokens), prompts, torch.tensor(count)).backward()
+        training_loss(run.task, twin(prompts.tokens), prompts, torch.tensor(count)).backward()
         plain.step()
         step()
     theirs = dict(twin.named_parameters())
