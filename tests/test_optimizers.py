@@ -140,6 +140,7 @@ def test_every_optimizer_moves_the_members_of_a_stack_as_each_alone(name: str) -
     values = torch.randn(3, 5, generator=generator)
     gradients = torch.randn(3, 3, 5, generator=generator)
     optimizer = OPTIMIZERS[name].model_validate({"name": name})
+    assert optimizer.title  # figures show it
     together = values_after_three_steps(optimizer, values, gradients)
     for k in range(3):
         alone = values_after_three_steps(optimizer, values[k : k + 1], gradients[:, k : k + 1])
