@@ -139,6 +139,24 @@ def test_dense_products_agree_with_pytorchs_counter(name: str) -> None:
     assert counted - expected in (0, attention_products)  # CPU attention is not seen by every version
 
 
+BLOCKS = {
+    block: f"{architecture.name}-{block.name}"
+    for architecture in reversed(ARCHITECTURES.values())
+    for block in (*architecture.first, *architecture.layer, *architecture.middle)
+}
+"""Every different block of the architectures, with a name."""
+
+
+@pytest.mark.parametrize("block", [pytest.param(block, id=name) for block, name in BLOCKS.items()])
+def test_a_block_counts_each_weight_once_per_token(block: Block) -> None:
+    """Weights dominate the cost of a wide block of a short prompt. FLOPs are twice the multiplications."""
+    L, D = 16, 512
+    module = block.build(Place(width=D, heads=4, layers=2, blocks=4, index=0, backend="sequential"))
+    weights = sum(parameter.numel() for parameter in module.parameters() if parameter.ndim > 1)
+    stated = block.multiplications(L, D)
+    assert L * weights <= stated <= 1.75 * L * weights, f"a prompt of {L} tokens and {weights:,} weights"
+
+
 def test_size_groups_hold_the_papers_eight_sizes() -> None:
     assert sum(len(sizes) for sizes in TABLE_6.values()) == 8
 

@@ -118,6 +118,36 @@ def test_an_update_without_a_kernel_is_pytorchs_for_each_member() -> None:
     assert (int(step), sums[0].tolist()) == (3, [3, 3])
 
 
+def values_after_three_steps(optimizer: Optimizer, values: Tensor, gradients: Tensor) -> Tensor:
+    """Parameters (K, n) of K members after three updates with gradients (3, K, n)."""
+    members, count = values.shape
+    flat, sums = values.flatten().clone(), [torch.zeros(members), torch.zeros(members)]
+    moments = torch.zeros_like(flat), torch.zeros_like(flat)
+    rates, clips = torch.full((members,), 0.1), torch.full((members,), 0.5)
+    first_bad_step = torch.full((members,), -1)
+    buffers = Buffers(
+        [0], [count], [True], flat, *moments, torch.tensor(0), rates, clips, *sums, first_bad_step
+    )
+    update = optimizer.update("reference", buffers)
+    for gradient in gradients:
+        update([gradient], torch.ones(members))
+    return flat.view(members, count)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_moves_the_members_of_a_stack_as_each_alone(name: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(3, 5, generator=generator)
+    gradients = torch.randn(3, 3, 5, generator=generator)
+    optimizer = OPTIMIZERS[name].model_validate({"name": name})
+    assert optimizer.title  # figures show it
+    together = values_after_three_steps(optimizer, values, gradients)
+    for k in range(3):
+        alone = values_after_three_steps(optimizer, values[k : k + 1], gradients[:, k : k + 1])
+        torch.testing.assert_close(together[k : k + 1], alone)
+    assert (together != values).all()
+
+
 @pytest.mark.parametrize(
     ("optimizer", "peer"),
     [

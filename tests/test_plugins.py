@@ -502,6 +502,41 @@ def test_a_task_that_draws_other_prompts_each_time_is_refused_before_training(tm
         check_plugins(run, "cpu", "sequential")
 
 
+LENGTH = """
+    def length(self, n_points):
+        return 3 * n_points
+"""
+SAMPLE = """
+    def sample(self, draws, batch, n_dims=None):
+        prompts = super().sample(draws, batch, n_dims)
+        return type(prompts)(prompts.tokens, prompts.targets[:, 1:], prompts.inputs)
+"""
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (LENGTH, r"tokens of the shape \(2, 8, 2\), but `length` and `n_inputs` state \(2, 12, 2\)"),
+        (SAMPLE, r"targets of the shape \(2, 3\), but n_points is 4"),
+    ],
+)
+def test_a_task_whose_prompts_have_other_shapes_than_it_states_is_refused_before_training(
+    tmp_path: Path, method: str, message: str
+) -> None:
+    plugins.load([plugin(tmp_path, NOISY + method)])
+    (run,) = suites.load(suite_file(tmp_path, "mamba", "noisy_regression")).runs
+    with pytest.raises(NotComparable, match=f"task 'noisy_regression': two prompts have {message}"):
+        check_plugins(run, "cpu", "sequential")
+
+
+def test_values_of_another_shape_than_one_per_input_are_named(tmp_path: Path) -> None:
+    source = NOISY.replace("super().evaluate(inputs, draws, n_dims) + self.noise * noise", "inputs")
+    plugins.load([plugin(tmp_path, source)])
+    (run,) = suites.load(suite_file(tmp_path, "mamba", "noisy_regression")).runs
+    with pytest.raises(ValueError, match=r"returns the shape \(2, 4, 2\), expected \(2, 4\): a value per"):
+        check_plugins(run, "cpu", "sequential")
+
+
 def test_a_task_whose_settings_spoil_its_results_is_refused_before_training(tmp_path: Path) -> None:
     source = NOISY + FACTS.replace("FACT", "error_scale").replace("VALUE", "1.0 - self.noise")
     plugins.load([plugin(tmp_path, source)])

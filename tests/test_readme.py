@@ -19,12 +19,19 @@ from bench import plugins
 from bench import suite as suites
 from bench.check import claims as claims_of
 from bench.check import findings as findings_of
+from bench.check.kinds import KINDS
 from bench.cli.app import COMMANDS, app, load
 from bench.dispatch.slurm.site import load_site
 from bench.dispatch.status import WORDS
+from bench.kernels.backends import BACKENDS
+from bench.models.architectures import LATER
+from bench.optimizers import OPTIMIZERS
 from bench.paper import protocol
 from bench.plan.shard import Shard
+from bench.precision import PRECISIONS
+from bench.run import SETTINGS
 from bench.strict_yaml.document import read
+from bench.tasks import TASKS
 
 FILES = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
@@ -106,6 +113,24 @@ def test_commands_and_options_they_name_exist() -> None:
         [sys.executable, "-m", "bench", "--help"], capture_output=True, text=True, check=True
     ).stdout
     assert [command for command in commands if command not in shown] == []
+
+
+REGISTRIES = {
+    "suites/README.md": (
+        *(f"| `{setting.key}` |" for setting in SETTINGS.values()),
+        *(f"`{name}`" for name in (*TASKS, *OPTIMIZERS)),
+        *(f"| `{name}` |" for name in KINDS),
+    ),
+    "bench/guide/speed.md": (*(f"`{name}`" for name in PRECISIONS), *(f"| `{name}` |" for name in BACKENDS)),
+    "bench/guide/architectures.md": tuple(f"| `{architecture.name}` |" for architecture in LATER),
+}
+"""By guide, how it names every entry of the registries that it describes."""
+
+
+@pytest.mark.parametrize("guide", REGISTRIES)
+def test_guides_describe_every_entry_of_the_registries(guide: str) -> None:
+    missing = [entry for entry in REGISTRIES[guide] if entry not in FILES[guide]]
+    assert not missing, f"{guide} lacks {', '.join(missing)}"
 
 
 def test_every_command_is_described() -> None:

@@ -106,7 +106,7 @@ def _explain(run_id: str, results: Path, out: printing.Output) -> None:
     """Explain why a run has no log yet; if its job has begun, print the output of the job."""
     queue = ask_queue(results)
     if (job := queue.runs.get(run_id)) is not None:
-        out.say(f"{run_id} has printed nothing yet: job {job.job} is {job.state.lower()} ({job.reason})")
+        out.say(f"{run_id} has printed nothing yet: job {job.number} is {job.state.lower()} ({job.reason})")
     else:
         out.say(f"{run_id} has printed nothing, and no job in the queue will start it.")
     for submission in reversed(list(submissions(results))):

@@ -1,4 +1,4 @@
-"""GPU memory, checked before anything starts: how many runs share a GPU, and which runs fit on no GPU."""
+"""GPU memory, checked before anything starts: whether runs fit on a GPU together, and alone."""
 
 from __future__ import annotations
 
@@ -10,50 +10,41 @@ from bench.dispatch.job import Machine
 from bench.dispatch.slurm.site import Site
 from bench.environment import gpu_memory_mib
 from bench.errors import UserError
-from bench.plan.memory import MOST_SIDE_BY_SIDE, Memories, Memory, side_by_side
+from bench.plan.memory import Memories, Memory
 from bench.plan.planned import Planned
 
 
-def share_gpus(
-    machines: list[Machine],
-    workers: int | None,
-    todo: list[Planned],
-    memories: Memories,
-    out: printing.Output,
-    most: int = MOST_SIDE_BY_SIDE,
-) -> list[Machine]:
-    """The workers to start: as many per GPU as are expected to fit.
+def check_workers_fit(
+    machines: list[Machine], todo: list[Planned], memories: Memories, out: printing.Output
+) -> None:
+    """Refuse workers that are expected not to fit on their GPU together.
 
     A warning names runs that are expected to need more memory than a GPU has. They start nevertheless; their
     failure does not stop other runs.
 
     Args:
         machines: an entry per worker of `--workers`; without this option, an entry per GPU or group of GPUs.
-        workers: value of `--workers`.
         todo: the runs to train.
         memories: estimates of the memory of runs.
         out: prints the warnings.
-        most: largest number of runs on one GPU, without `--workers`.
 
     Raises:
         UserError: `--workers` is larger than fits.
     """
     if machines[0].device == "cpu" or not todo or not (gpus := gpu_memory_mib()):
-        return machines
+        return
     memory, needs = min(gpus), _needs(todo, memories)
     if large := _too_large(needs, memory):
         where = f"a GPU of this machine ({memory:,} MiB)"
         out.say(f"{_described(large, where)}; it may run out of memory.", style="yellow")
     largest, need = max(needs, key=lambda entry: entry[1].mib)
-    if workers is None:
-        return machines * side_by_side(need.mib, memory, len(todo), len(machines), most)
     sharing = max(Counter(device for entry in machines for device in entry.devices).values())
     if sharing > 1 and sharing * need.mib > memory:
         raise UserError(
-            f"--workers {workers} puts {sharing} runs on one GPU, and {largest.run.label} is expected to "
-            f"take {need.mib:,} of its {memory:,} MiB: use fewer workers, or exclude large runs with --filter"
+            f"--workers {len(machines)} puts {sharing} runs on one GPU, and {largest.run.label} is expected "
+            f"to take {need.mib:,} of its {memory:,} MiB: use fewer workers, or exclude large runs with "
+            "--filter"
         )
-    return machines
 
 
 def check_fit(site: Site, todo: list[Planned], memories: Memories, out: printing.Output) -> None:

@@ -26,7 +26,7 @@ from bench.cli.arguments import (
     SuiteWord,
 )
 from bench.cli.expected_time import cautious_seconds, expected_cost
-from bench.cli.memory import share_gpus
+from bench.cli.memory import check_workers_fit
 from bench.cli.outcome import (
     conclude,
     conclude_early,
@@ -281,7 +281,8 @@ def _run_here(
 ) -> None:
     """Train on this machine, after asking if that takes long."""
     todo, jobs = work.todo, work.jobs
-    workers = share_gpus(_workers(choices, machine, todo, out), choices.workers, todo, memories, out)
+    workers = _workers(choices, machine, todo, out)
+    check_workers_fit(workers, todo, memories, out)
     if len(workers) > 1 and choices.seconds is None:
         jobs = _longest_first(jobs, todo, work.speeds.kind)
     cost = expected_cost(todo, choice, len(workers))

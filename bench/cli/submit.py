@@ -27,7 +27,7 @@ from bench.dispatch.stacking import interrupted_stacks
 from bench.dispatch.state import Folder
 from bench.environment import code_identity
 from bench.errors import UserError
-from bench.plan.memory import CONTEXT_MIB, MOST_SIDE_BY_SIDE, Memories
+from bench.plan.memory import CONTEXT_MIB, Memories
 from bench.plan.planned import Planned
 from bench.results import check_writable, path_of
 from bench.run import Run
@@ -78,7 +78,7 @@ def submit_order(
     kind = "gpu" if options.site.wants_gpus else "cpu"
     check_fit(options.site, todo, memories, out)
     items = _work_items(jobs, todo, results, memories, options)
-    plans = plan_jobs(items, 3600 * options.site.job_hours, options.capacity(MOST_SIDE_BY_SIDE))
+    plans = plan_jobs(items, 3600 * options.site.job_hours, options.capacity())
     arrays = len(even_parts(plans, largest_array()))
     out.say(f"{_job_count(plans)} in {count_of(arrays, 'array')}; {cost}.")
     if choices.dry_run:

@@ -20,7 +20,7 @@ from bench.dispatch.job import Machine
 from bench.dispatch.members import heartbeat_fields
 from bench.dispatch.plugin_checks import NotComparable, check_plugins, record_plugins
 from bench.dispatch.state import Folder
-from bench.dispatch.worker_process import prepare_process, trust
+from bench.dispatch.worker_process import check_kernels, prepare_process
 from bench.errors import UserError, check_type, did_you_mean
 from bench.files import as_read
 from bench.kernels.backends import CHOICES, resolve, unavailable
@@ -90,28 +90,52 @@ def train_run(
         with tempfile.TemporaryDirectory() as scratch:
             result, model = _train(run, Path(scratch), device, kernels, None, progress)
         return TrainedRun(pool_of.read_run(as_read(result)), model)
-    place = Path(results)
-    pool_of.check_writable(place)
-    if (record := pool_of.load_run(place, run)) is not None:
-        return TrainedRun(record, _kept_model(run, place, record))
-    folder = Folder.of(place, run.id)
+    return _trained_in(Path(results), run, device, kernels, keep_weights, progress)
+
+
+def _trained_in(
+    results: Path,
+    run: Run,
+    device: str,
+    kernels: str,
+    keep_weights: bool,
+    progress: Callable[[Progress], None],
+) -> TrainedRun:
+    """The result of a run in a folder of results: the stored one, or a new one that is stored there."""
+    pool_of.check_writable(results)
+    if stored := _stored_in(results, run):
+        return stored
+    folder = Folder.of(results, run.id)
     with folder.locked() as free:
         if not free:
             raise UserError(f"run {run.id}: {folder.held_by() or 'another process'} trains it")
-        if (record := pool_of.load_run(place, run)) is not None:  # another process finished it meanwhile
+        if stored := _stored_in(results, run):  # another process finished it meanwhile
             folder.clear()
-            return TrainedRun(record, _kept_model(run, place, record))
-        weights_of = pool_of.path_of(place, run) if keep_weights else None
+            return stored
+        path = pool_of.path_of(results, run)
         with _heartbeats(folder, run, device) as beat:
 
             def report(now: Progress) -> None:
                 beat(now)
                 progress(now)
 
+            weights_of = path if keep_weights else None
             result, model = _train(run, folder.path, device, kernels, weights_of, report)
-            pool_of.store(pool_of.path_of(place, run), result, folder.path)
+            pool_of.store(path, result, folder.path)
         folder.clear()
     return TrainedRun(pool_of.read_run(as_read(result)), model)
+
+
+def _stored_in(results: Path, run: Run) -> TrainedRun | None:
+    """The stored result of a run, with the model if its weights are kept; None without a result."""
+    record = pool_of.load_run(results, run)
+    if record is None:
+        return None
+    if record.provenance.weights is None:
+        return TrainedRun(record, None)
+    from bench.train.weights import load_model
+
+    return TrainedRun(record, load_model(pool_of.path_of(results, run)))
 
 
 @contextlib.contextmanager
@@ -157,8 +181,8 @@ def _train(
     began, kept = time.time(), _KeptWeights(run, weights_of)
     with restoring_settings(torch.device(device)):
         machine = Machine((device,), threads=torch.get_num_threads(), kernels=kernels)
-        tested = prepare_process(machine)
-        trust(tested)
+        test_outcomes = prepare_process(machine)
+        check_kernels(test_outcomes)
         try:
             check_plugins(run, device, kernels)
         except NotComparable as error:
@@ -177,7 +201,7 @@ def _train(
             "started": round(began, 3),
             "finished": round(time.time(), 3),
             **environment.describe(device),
-            "self_test": tested,
+            "self_test": test_outcomes,
             **({"weights": kept.entry} if kept.entry else {}),
         }
     )
@@ -244,9 +268,3 @@ def checked_device(device: str | torch.device, kernels: str) -> str:
     if fault := unavailable(kernels, device):
         raise UserError(f"kernels '{kernels}' cannot run on {device}: {fault}")
     return device
-
-
-def _kept_model(run: Run, results: Path, record: RunRecord) -> Model | None:
-    from bench.train.weights import load_model
-
-    return load_model(pool_of.path_of(results, run)) if record.provenance.weights else None

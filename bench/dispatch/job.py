@@ -30,10 +30,10 @@ Job = Run | Baselines
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how a worker computes. Nothing here is part of a run's identity.
+    """Settings with which a worker computes. None of them is part of a run's identity.
 
     Attributes:
-        devices: what one run trains on: one device, or several of one kind that share each batch.
+        devices: of one run: one device, or several of one kind that share each batch.
         threads: processor threads of each process.
         kernels: name of the backend of all kernels, or "auto".
         save_every: seconds between checkpoints.

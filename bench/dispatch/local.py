@@ -191,24 +191,29 @@ class LocalPool:
             if self._regroups > len(self.jobs) + MOST_DEATHS:
                 raise UserError(f"runs fail without leaving a record; see {self._worker_logs}")
             return
-        had_run = False
-        for job in self.jobs:
+        ending = _ending(code)
+        jobs = self._jobs_of(crew)
+        for job in jobs:
             folder = Folder.of(self.order.results, job.id)
-            beat = folder.heartbeat()
-            if beat is None or not self._is_of(crew, beat):
-                continue
-            had_run = True
-            ending = _ending(code)
             _note(log_of(self.order.results, job.id), ending)
             if folder.record_death() >= MOST_DEATHS:
                 folder.fail_with("WorkerDied", f"{ending}, {MOST_DEATHS} times without progress")
                 self.order.consider_abandoning()
             folder.remove_heartbeat()
-        if had_run:
+        if jobs:
             return
         self._deaths += 1
         if self._deaths >= MOST_DEATHS:
-            raise UserError(f"workers die at start ({_ending(code)}); see {self._worker_logs}")
+            raise UserError(f"workers die at start ({ending}); see {self._worker_logs}")
+
+    def _jobs_of(self, crew: list[BaseProcess]) -> list[Job]:
+        """The jobs that a crew had, by their heartbeats."""
+        jobs = []
+        for job in self.jobs:
+            beat = Folder.of(self.order.results, job.id).heartbeat()
+            if beat is not None and self._is_of(crew, beat):
+                jobs.append(job)
+        return jobs
 
     @property
     def _log_folder(self) -> Path:
@@ -216,7 +221,7 @@ class LocalPool:
 
     @property
     def _name(self) -> str:
-        """What the names of this pool's workers begin with."""
+        """The beginning of the names of this pool's workers."""
         return (f"{self.cluster_job}-" if self.cluster_job else "") + f"worker-{os.getpid()}"
 
     @property

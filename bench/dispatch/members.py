@@ -1,4 +1,4 @@
-"""What a stack writes while it trains: heartbeats, log lines, weights and results of its members."""
+"""The output of a stack in training: heartbeats, log lines, weights and results of its members."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LINE_EVERY_SECONDS = 30.0
 
 @dataclass
 class StackMembers:
-    """The members of a stack that a worker trains.
+    """The members of a stack that a worker trains, and what they write.
 
     Attributes:
         stack: the runs.

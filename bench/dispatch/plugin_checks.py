@@ -16,7 +16,7 @@ class NotComparable(Exception):
     """A plugin's architecture or task whose results could not be compared with those of others.
 
     The architecture is not causal, or has another size than it states; or the task has wrong facts, or draws
-    other prompts each time.
+    prompts of other shapes than it states, or other prompts each time.
     """
 
 
@@ -34,35 +34,39 @@ def check_plugins(run: Run, device: str, kernels: str) -> None:
     """
     origins = plugins.origins(run.task, run.architecture)
     if any("task" in origin for origin in origins) and (
-        fault := facts_fault(run.task) or _draws_fault(run.task)
+        fault := facts_fault(run.task) or _prompts_fault(run.task)
     ):
         raise NotComparable(f"task '{run.task.name}': {fault}")
     if any("architecture" in origin for origin in origins):
         _check_architecture(run, device, kernels)
 
 
-def _draws_fault(task: Task) -> str | None:
-    """Why two models would not be scored on the same prompts; None if they would."""
+def _prompts_fault(task: Task) -> str | None:
+    """Why models cannot be trained or compared on the task's prompts; None if they can.
+
+    The shapes must be those that the task states, and two draws of one seed must be equal.
+    """
     first, second = task.draw_prompts(2), task.draw_prompts(2)
-    if first.tokens.equal(second.tokens) and first.targets.equal(second.targets):
-        return None
-    return "prompts of one seed differ when they are drawn again: take all random numbers from `draws`"
+    width = task.n_inputs if isinstance(task.n_inputs, int) else max(task.n_inputs)
+    tokens = (2, task.full_length) if task.discrete else (2, task.full_length, width)
+    if (shape := tuple(first.tokens.shape)) != tokens:
+        return f"two prompts have tokens of the shape {shape}, but `length` and `n_inputs` state {tokens}"
+    if (shape := tuple(first.targets.shape))[:2] != (2, task.n_points):
+        return f"two prompts have targets of the shape {shape}, but n_points is {task.n_points}"
+    if not (first.tokens.equal(second.tokens) and first.targets.equal(second.targets)):
+        return "prompts of one seed differ when they are drawn again: take all random numbers from `draws`"
+    return None
 
 
 def _check_architecture(run: Run, device: str, kernels: str) -> None:
-    settings = (
-        run.architecture.model_dump_json(),
-        run.size,
-        run.task.full_length,
-        device,
-        kernels,
-    )
+    length = run.task.full_length
+    settings = (run.architecture.model_dump_json(), run.size, length, device, kernels)
     if settings not in _FAULTS:
         import torch
 
         from bench.models.verification import fault
 
-        _FAULTS[settings] = fault(run.architecture, run.size, settings[2], torch.device(device), kernels)
+        _FAULTS[settings] = fault(run.architecture, run.size, length, torch.device(device), kernels)
     if problem := _FAULTS[settings]:
         raise NotComparable(f"architecture '{run.architecture.name}': {problem}")
 

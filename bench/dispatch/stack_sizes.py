@@ -1,4 +1,4 @@
-"""How many runs to train in one stack: by measurements of `bench speed`, or else by width, and by memory."""
+"""The number of runs of a stack: by measurements of `bench speed`, or else by width, and by memory."""
 
 from __future__ import annotations
 

@@ -78,17 +78,7 @@ def _new_stack(
     # A run whose process keeps dying trains alone, so that it takes no other run with it.
     if most == 1 or not stackable(run) or Folder.of(results, run.id).deaths() > 1:
         return Stack.of(run)
-    own_shape = stack_shape(run)
-    reserved_ids = {identifier for ids in compositions for identifier in ids}
-
-    def is_free(candidate: Run) -> bool:
-        if candidate.id in reserved_ids or is_done(candidate, results):
-            return False
-        folder = Folder.of(results, candidate.id)
-        return folder.failure() is None and folder.deaths() <= 1
-
-    alike = [other for other in runs if stack_shape(other) == own_shape and other != run]
-    candidates = [other for other in alike if is_free(other)]
+    candidates = _free_companions(run, runs, results, compositions)
     # At most a share of the runs, so that no other worker is left without work.
     largest = min(most, math.ceil(len(runs) / machine.workers))
     wanted = max(map(len, even_parts([run, *candidates], largest)))
@@ -106,6 +96,23 @@ def _new_stack(
             locks.push(acquired.pop_all())
             members.append(candidate)
     return Stack.of(*members)
+
+
+def _free_companions(
+    run: Run, runs: Sequence[Run], results: Path, compositions: Sequence[Sequence[str]]
+) -> list[Run]:
+    """The other runs of a run's shape that nothing keeps from training with it."""
+    shape = stack_shape(run)
+    reserved_ids = {identifier for ids in compositions for identifier in ids}
+
+    def is_free(candidate: Run) -> bool:
+        if candidate.id in reserved_ids or is_done(candidate, results):
+            return False
+        folder = Folder.of(results, candidate.id)
+        return folder.failure() is None and folder.deaths() <= 1
+
+    alike = [other for other in runs if stack_shape(other) == shape and other != run]
+    return [other for other in alike if is_free(other)]
 
 
 def record_members(stack: Stack, results: Path) -> None:

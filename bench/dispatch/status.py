@@ -21,13 +21,13 @@ class QueuedJob:
     """A job in a cluster's queue.
 
     Attributes:
-        job: number of the job, such as 96_1.
+        number: of the job, such as 96_1.
         state: the scheduler's state: PENDING, RUNNING, COMPLETING, …
         reason: why the job waits.
         waits: whether the job has not started, or must start again.
     """
 
-    job: str
+    number: str
     state: str
     reason: str = ""
     waits: bool = False
@@ -140,8 +140,8 @@ def _without_result(run: Run, folder: Folder, queue: Queue) -> RunStatus:
         note = f"{failure.get('class')}: {message[0] if message else ''}"
         return RunStatus("failed", step, note=note, job=job)
     if (queued := queue.runs.get(run.id)) is not None:
-        note = f"job {queued.job} {queued.state.lower()}" + (f" ({queued.reason})" if queued.waits else "")
-        return RunStatus("queued", step, note=note, job=queued.job)
+        note = f"job {queued.number} {queued.state.lower()}" + (f" ({queued.reason})" if queued.waits else "")
+        return RunStatus("queued", step, note=note, job=queued.number)
     note = _how_it_ended(beat, queue.gone.get(run.id))
     if exists and folder.has_checkpoint():
         return RunStatus("missing", step, note=f"{note or 'interrupted'}; resumable", job=job)

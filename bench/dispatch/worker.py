@@ -13,7 +13,6 @@ above. The others compute their rows of its batches (`bench.train.parallel`).
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import time
 import traceback
@@ -30,7 +29,14 @@ from bench.dispatch.order import Order
 from bench.dispatch.plugin_checks import check_plugins, record_plugins
 from bench.dispatch.stacking import locked_stack, record_members
 from bench.dispatch.state import Folder, log_of
-from bench.dispatch.worker_process import StopFlag, Tested, output_to, prepare_process, redirect_output, trust
+from bench.dispatch.worker_process import (
+    StopFlag,
+    TestOutcomes,
+    check_kernels,
+    output_to,
+    prepare_process,
+    redirect_output,
+)
 from bench.environment import code_identity
 from bench.run import Run
 from bench.stack import Stack
@@ -49,9 +55,9 @@ def work(
     order: Order,
     machine: Machine,
     log: Path,
-    seat: Seat = Seat(),  # noqa: B008
-    patience: float = math.inf,
-    cluster_job: str = "",
+    seat: Seat,
+    patience: float,
+    cluster_job: str,
 ) -> None:
     """Entry point of a worker process: do the jobs that are free, in order, until all are done.
 
@@ -65,9 +71,9 @@ def work(
     """
     redirect_output(log)
     machine = machine.resolved()
-    tested = prepare_process(machine)
+    test_outcomes = prepare_process(machine)
     stop = StopFlag()  # until now a signal ends the process, because there is nothing to save
-    worker = _Worker(order, machine, stop, tested, _join(seat, machine, stop), cluster_job)
+    worker = _Worker(order, machine, stop, test_outcomes, _join(seat, machine, stop), cluster_job)
     try:
         if worker.group is not None and worker.group.rank:
             worker.follow(jobs)
@@ -92,7 +98,7 @@ class _Worker:
         order: the order that its jobs belong to.
         machine: its settings.
         stop: whether it must stop.
-        tested: outcomes of the kernels' self-test.
+        test_outcomes: outcomes of the kernels' self-test.
         group: the processes that train each run together; None if it trains alone.
         cluster_job: number of the cluster job that it is part of; "" if there is none.
     """
@@ -100,7 +106,7 @@ class _Worker:
     order: Order
     machine: Machine
     stop: StopFlag
-    tested: Tested
+    test_outcomes: TestOutcomes
     group: Group | None
     cluster_job: str = ""
 
@@ -233,7 +239,7 @@ class _Worker:
         from bench.train.loop import Interrupted, TrainingOptions, train_stack
 
         results = self.order.results
-        trust(self.tested)
+        check_kernels(self.test_outcomes)
         # Before the heartbeats, so that a run that trains has a log.
         print(_header(stack, self.machine, self.cluster_job), flush=True)
         members = StackMembers(
@@ -283,7 +289,7 @@ class _Worker:
             **self._job_field,
             "submitted_code": self.order.code,
             "code_changed": self.order.code != code_identity(),
-            "self_test": self.tested,
+            "self_test": self.test_outcomes,
         }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from bench.dispatch.job import Machine
 from bench.environment import code_identity
 
-Tested = list[dict[str, Any]]
+TestOutcomes = list[dict[str, Any]]
 """Outcomes of the kernels' self-test in this process, stored with every result."""
 
 
@@ -23,7 +23,7 @@ class KernelDisagrees(Exception):
     """A kernel does not compute what its reference computes."""
 
 
-def prepare_process(machine: Machine) -> Tested:
+def prepare_process(machine: Machine) -> TestOutcomes:
     """Apply settings that must precede the first use of torch; run the kernels' self-test."""
     code_identity()  # cached now: the files may change before the first result is stored
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # bitwise reproducible matrix products
@@ -40,13 +40,13 @@ def prepare_process(machine: Machine) -> Tested:
     return [{name: getattr(outcome, name) for name in names} for outcome in outcomes]
 
 
-def trust(tested: Tested) -> None:
-    """Check the outcomes of the self-test.
+def check_kernels(test_outcomes: TestOutcomes) -> None:
+    """Refuse a kernel that the self-test found to differ from its reference.
 
     Raises:
         KernelDisagrees: a kernel disagrees with its reference on this device.
     """
-    for outcome in tested:
+    for outcome in test_outcomes:
         if not outcome["agrees"]:
             raise KernelDisagrees(
                 f"{outcome['kernel']} ({outcome['backend']}) differs from its reference: outputs by "

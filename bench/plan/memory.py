@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from bench.plan.time import Basis, factor, members_of
@@ -12,9 +11,6 @@ from bench.run import Run
 
 CONTEXT_MIB = 700
 """What a process takes on a GPU before it trains anything."""
-MOST_SIDE_BY_SIDE = 1
-"""Runs that share a GPU if `--workers` does not say how many. Without MPS, processes take turns on a
-GPU: on an H100, each of two small runs (4×64, captured) had 49 % of the steps per second of one alone."""
 
 
 @dataclass(frozen=True)
@@ -63,19 +59,6 @@ class Memories:
             basis: Basis = "measured" if near == shape else "scaled"
             return Memory(round(CONTEXT_MIB + peaks[near] * growth), basis)
         return Memory(round(CONTEXT_MIB + run.unmeasured_bytes(self.spread) / 2**20), "unknown")
-
-
-def side_by_side(largest_mib: int, gpu_mib: int, runs: int, gpus: int, most: int) -> int:
-    """How many runs share each GPU if `--workers` does not say how many: at least one.
-
-    Args:
-        largest_mib: what the largest of them is expected to take.
-        gpu_mib: memory of the smallest GPU.
-        runs: how many there are.
-        gpus: GPUs to share out, or groups of them where runs are spread.
-        most: never more than this; `MOST_SIDE_BY_SIDE` by default of the commands.
-    """
-    return max(1, min(most, gpu_mib // max(1, largest_mib), math.ceil(runs / gpus)))
 
 
 def _activations(run: Run | RecordedRun, tokens: int, devices: int) -> float:

@@ -42,10 +42,13 @@ def millions(count: int) -> str:
     return str(count)
 
 
-def first_few(phrases: Sequence[str], few: int = 8) -> list[str]:
-    """The first phrases, and the number of the others."""
-    more = len(phrases) - few
-    return [*phrases[:few], *([f"and {more} more"] if more > 0 else [])]
+FEW = 8
+
+
+def first_few(phrases: Sequence[str]) -> list[str]:
+    """The first `FEW` phrases, and the number of the others."""
+    more = len(phrases) - FEW
+    return [*phrases[:FEW], *([f"and {more} more"] if more > 0 else [])]
 
 
 def slug(text: str, names: set[str] | None = None) -> str:

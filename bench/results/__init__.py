@@ -7,7 +7,7 @@ compares two folders. Reading never writes.
 """
 
 from bench.results.facts import run_facts, task_facts
-from bench.results.reading import NotARecord, read_baselines, read_run
+from bench.results.reading import NotARecord, read_run
 from bench.results.record import (
     FORMAT,
     BaselinesRecord,
@@ -57,7 +57,6 @@ __all__ = [
     "path_of",
     "path_of_baselines",
     "per_prompt",
-    "read_baselines",
     "read_run",
     "require",
     "result_files",

@@ -84,12 +84,12 @@ def _comparison(old: RunRecord, new: RunRecord, tolerance: float) -> Comparison:
     if old.prompts[MAIN].sha256 != new.prompts[MAIN].sha256:
         reason = "scored on different prompts"
         return Comparison(old.id, settings, before, after, None, None, "not comparable", reason)
-    change, half = _paired(old, new)
+    change, half_width = _paired(old, new)
     if change is None:
         change = after - before
-    beyond = abs(change) > tolerance * abs(before) and abs(change) > (half or 0.0)
+    beyond = abs(change) > tolerance * abs(before) and abs(change) > (half_width or 0.0)
     word = "same" if not beyond else "worse" if change > 0 else "better"
-    return Comparison(old.id, settings, before, after, change, half, word, "")
+    return Comparison(old.id, settings, before, after, change, half_width, word, "")
 
 
 def _error(result: RunRecord) -> float | None:

@@ -1,7 +1,7 @@
-"""How scores of a result are read: columns, headline, scale, the trivial predictor, the floor, convergence.
+"""Numbers of a result: scores by position and mark, headline, error, trivial predictor, floor, convergence.
 
-A result's `facts.evaluations` describes each evaluation: what its columns stand for (positions), which
-columns have names (marks), and what a raw score is divided by. `facts.headline` is the mark whose score is
+A result's `facts.evaluations` describes each evaluation: the positions of its columns, the columns that have
+names (marks), and the divisor of raw scores. `facts.headline` is the mark whose score is
 the task's headline, or null where the headline is the mean over positions. Older results lack these facts.
 Their one evaluation, "report", has a column per position, and its mean is the headline.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.results.record import (
@@ -36,7 +36,7 @@ NOTHING: Number = (math.nan, math.nan)
 
 
 def positions(result: Scored, name: str, columns: int) -> Sequence[int]:
-    """What each column stands for: the number of examples before it, unless the result says otherwise."""
+    """The position of each column: the number of examples before it, unless the result states positions."""
     described = result.facts.evaluations.get(name)
     return described.positions if described and len(described.positions) == columns else range(columns)
 
@@ -54,7 +54,7 @@ def metric(result: Scored, name: str = MAIN) -> str:
 
 
 def scale(result: Scored, name: str = MAIN) -> float:
-    """What a raw score of the evaluation is divided by; 1 for an accuracy."""
+    """Divisor of the evaluation's raw scores; 1 for an accuracy."""
     if metric(result, name) == "accuracy":
         return 1.0
     described = result.facts.evaluations.get(name)
@@ -165,8 +165,8 @@ def trivial_error(result: RunRecord, name: str = MAIN, at: str | int = "mean") -
     described = result.facts.evaluations.get(name)
     if described is None or described.trivial is None:
         return 1.0 - result.facts.trivial
-    chosen = _read_at(result, name, at, len(described.trivial))
-    scores = [described.trivial[index] for index in chosen] or described.trivial
+    columns = _columns_at(result, name, at, len(described.trivial))
+    scores = [described.trivial[index] for index in columns] or described.trivial
     return 1.0 - math.fsum(scores) / len(scores)
 
 
@@ -189,27 +189,27 @@ def floor_error(result: RunRecord, baselines: BaselinesRecord, name: str, at: st
     columns = len(last.evaluations[name].mean)
     by_position = dict(zip(floor.positions, floor.mean, strict=True))
     where = positions(result, name, columns)
-    at = _place(result, name, at)
-    wanted = [where[index] for index in _read_at(result, name, at, columns)]
-    if not wanted or any(position not in by_position for position in wanted):
+    at = _read_place(result, name, at)
+    places = [where[index] for index in _columns_at(result, name, at, columns)]
+    if not places or any(position not in by_position for position in places):
         return None
-    mean = math.fsum(by_position[position] for position in wanted) / len(wanted)
+    mean = math.fsum(by_position[position] for position in places) / len(places)
     if at == "mean" and floor.overall is not None:
         mean = floor.overall[0]
     return normalised(result, name, (mean, 0.0))[0]
 
 
-def _place(result: RunRecord, name: str, at: str | int) -> str | int:
-    """Where the headline of an evaluation is read; any other place is itself."""
+def _read_place(result: RunRecord, name: str, at: str | int) -> str | int:
+    """The place at which a number is read: that of the headline for "headline", else `at` itself."""
     if at != "headline":
         return at
     # The task's mark is for its own metric. Another metric is shown as a mean.
     return (metric(result, name) == result.facts.metric and result.facts.headline) or "mean"
 
 
-def _read_at(result: RunRecord, name: str, at: str | int, columns: int) -> list[int]:
-    """The columns that a number at a place is the mean of: several for the mean, otherwise one or none."""
-    at = _place(result, name, at)
+def _columns_at(result: RunRecord, name: str, at: str | int, columns: int) -> list[int]:
+    """The columns whose mean is the number at a place: several for the mean, otherwise one or none."""
+    at = _read_place(result, name, at)
     if at == "mean":
         where = positions(result, name, columns)
         return [index for index, position in enumerate(where) if position >= result.facts.first_position]
@@ -218,13 +218,13 @@ def _read_at(result: RunRecord, name: str, at: str | int, columns: int) -> list[
 
 
 def answers(result: RunRecord, checkpoint: Checkpoint, name: str, at: str | int) -> int:
-    """How many answers a number at a place is the mean of: prompts, times positions for a mean over them."""
-    columns = len(_read_at(result, name, at, len(checkpoint.evaluations[name].mean)))
+    """Number of answers behind the number at a place: prompts, times positions for a mean over positions."""
+    columns = len(_columns_at(result, name, at, len(checkpoint.evaluations[name].mean)))
     return answers_at_a_position(result, name) * max(1, columns)
 
 
 def answers_at_a_position(result: RunRecord, name: str) -> int:
-    """How many answers the score of an evaluation at one position is the mean of: one of each prompt."""
+    """Number of answers behind the score at one position of an evaluation: one of each prompt."""
     return (result.prompts.get(name) or result.prompts[MAIN]).count
 
 
@@ -263,10 +263,13 @@ def convergence_step(result: RunRecord) -> int | None:
     if stated is not None and "convergence_step" in result.model_fields_set:
         return result.convergence_step
     threshold = CONVERGENCE_ACCURACY if stated is None else stated
-    for checkpoint in result.checkpoints:
-        if converged(checkpoint.evaluations[MAIN].overall[0], threshold):
-            return checkpoint.step
-    return None
+    accuracies = ((point.step, point.evaluations[MAIN].overall[0]) for point in result.checkpoints)
+    return first_converged(accuracies, threshold)
+
+
+def first_converged(accuracies: Iterable[tuple[int, float]], threshold: float | None) -> int | None:
+    """The first step whose mean accuracy counts as convergence; None without one."""
+    return next((step for step, accuracy in accuracies if converged(accuracy, threshold)), None)
 
 
 def convergence_unit(result: RunRecord) -> int:

@@ -47,14 +47,6 @@ def read_run(value: Any) -> RunRecord:
     return record
 
 
-def read_baselines(value: Any) -> BaselinesRecord:
-    """`read` of what must be a task's baselines."""
-    record = read(value)
-    if not isinstance(record, BaselinesRecord):
-        raise NotARecord("holds a run, not baselines")
-    return record
-
-
 def read_evaluation(value: Any) -> EvaluationRecord:
     """The record of a model's scores on other prompts.
 

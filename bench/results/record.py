@@ -125,7 +125,7 @@ class RecordedEvaluation(Part):
         positions: the position of each column.
         marks: columns that have names.
         error_scale: divisor of raw scores; None where it is the task's.
-        axis: what positions count; None where it was not recorded.
+        axis: the quantity that `positions` counts; None where it was not recorded.
         metric: of the scores; None where it is the task's.
         trivial: raw score of the trivial predictor by column; None where it is the task's.
     """

@@ -57,11 +57,11 @@ class Pool:
     def add(self, path: Path, record: Record) -> None:
         """Add a result. Of two with one id, the one under its own file name counts, else the first."""
         key = (record.kind, record.id)
-        present = self._get(key)
-        if present is not None:
+        earlier = self._get(key)
+        if earlier is not None:
             first = self.paths[key]
-            wins = _has_own_name(path, record) and not _has_own_name(first, present)
-            if not same_numbers(present, record):
+            wins = _has_own_name(path, record) and not _has_own_name(first, earlier)
+            if not same_numbers(earlier, record):
                 loser, winner = (first, path) if wins else (path, first)
                 why = f"differs from {winner}, which has the same id ({record.id}) and counts"
                 self.problems.append(f"{loser}: {why}; set aside")
@@ -82,7 +82,7 @@ class NotStored(UserError):
 
 
 def path_of(results: Path, run: Run) -> Path:
-    """Where the result of `run` is written."""
+    """The file of the result of `run`."""
     name = run.file_name
     if len(name.encode()) > LONGEST_NAME:
         # Some file systems take fewer bytes than others; the id makes a shortened name unique.
@@ -92,12 +92,12 @@ def path_of(results: Path, run: Run) -> Path:
 
 
 def path_of_baselines(results: Path, task_name: str, task_id: str) -> Path:
-    """Where a task's baselines are written."""
+    """The file of a task's baselines."""
     return results / task_name / f"baselines-{task_id}.json"
 
 
 def path_of_evaluation(result: Path, task_id: str) -> Path:
-    """Where scores of a run's model on another task's prompts are written, beside the run's result."""
+    """The file of scores of a run's model on another task's prompts, beside the run's result."""
     return result.with_name(f"{result.stem}{EVALUATED}{task_id}.json")
 
 
@@ -129,7 +129,7 @@ def store(path: Path, result: dict[str, Any], otherwise: Path | None = None) -> 
     text = json.dumps(result, allow_nan=False, ensure_ascii=False) + "\n"
     try:
         read(parse_json(text.encode()))
-        _keep(path, text.encode())
+        _keep_replaced(path, text.encode())
         write_atomically(path, text.encode())
     except (OSError, NotARecord) as error:
         if otherwise is None or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
@@ -250,17 +250,17 @@ def _fill(pool: Pool, results: Path) -> None:
 
 def load_run(results: Path, run: Run) -> RunRecord | None:
     """The result of `run` under its own file name; None when it is absent, unusable or withdrawn."""
-    record = _counting(results, path_of(results, run), run.id)
+    record = _record_that_counts(results, path_of(results, run), run.id)
     return record if isinstance(record, RunRecord) else None
 
 
 def load_baselines(results: Path, task_name: str, task_id: str) -> BaselinesRecord | None:
     """A task's baselines under their own file name, or None when they are absent, unusable or withdrawn."""
-    record = _counting(results, path_of_baselines(results, task_name, task_id), task_id)
+    record = _record_that_counts(results, path_of_baselines(results, task_name, task_id), task_id)
     return record if isinstance(record, BaselinesRecord) else None
 
 
-def _counting(results: Path, path: Path, key: str) -> Record | None:
+def _record_that_counts(results: Path, path: Path, key: str) -> Record | None:
     """The record in one file; None when it is absent, unusable, withdrawn, or of another id than `key`."""
     with contextlib.suppress(OSError, ValueError):
         data = path.read_bytes()
@@ -322,8 +322,8 @@ def _has_own_name(path: Path, record: Record) -> bool:
     return path.parent.name == record.task.name and path.name == f"baselines-{record.id}.json"
 
 
-def _keep(path: Path, data: bytes) -> None:
-    """Copy the file that is about to be replaced by another."""
+def _keep_replaced(path: Path, data: bytes) -> None:
+    """Copy the file at `path` into `REPLACED` if it is to be replaced by other `data`."""
     if not path.is_file() or (old := path.read_bytes()) == data:
         return
     # Named by its content, so that no copy overwrites another, whichever process makes it.
@@ -355,16 +355,16 @@ def _files(
     for entry in entries:
         if entry.name.startswith(".") or (entry.name == WITHDRAWN and not above):
             continue
-        if _is(entry.is_dir):
+        if _entry_is(entry.is_dir):
             yield from _files(folder / entry.name, problems, above | {place})
         elif entry.name.endswith(".json"):
-            if _is(entry.is_file):
+            if _entry_is(entry.is_file):
                 yield folder / entry.name
             else:
                 problems.append(f"{folder / entry.name}: is no file, or a link that leads nowhere; set aside")
 
 
-def _is(kind: Callable[[], bool]) -> bool:
+def _entry_is(kind: Callable[[], bool]) -> bool:
     """Whether an entry is of a kind, `entry.is_dir` or `entry.is_file`. A link to itself is of none."""
     try:
         return kind()

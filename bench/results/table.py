@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DESCRIBED = {
-    "id": "the run's id: the hash of every field that moves its numbers",
+    "id": "the run's id: the hash of every field that affects its numbers",
     "outcome": "finished or diverged",
     "task": "the task's name",
     "task_id": "identifies the task's settings and its evaluation prompts; equal ones are comparable",
-    "metric": "what a score is: squared_error, accuracy, cross_entropy, kl_divergence or total_variation",
-    "error_scale": "what a raw score is divided by; 1 for an accuracy",
+    "metric": "kind of score: squared_error, accuracy, cross_entropy, kl_divergence or total_variation",
+    "error_scale": "divisor of raw scores; 1 for an accuracy",
     "trivial": "raw score of a predictor that has learned nothing",
     "n_points": "points in a prompt, the query included",
     "length": "tokens in a prompt",

@@ -86,12 +86,12 @@ def _measured(row: Row, stack: Stack, device: torch.device, profile: bool) -> Ro
     )
 
 
-def seconds_per_call(function: Callable[[], object], device: torch.device, repeats: int = REPEATS) -> float:
-    """Seconds per call: the median over repeats of their means. A repeat is synchronized at both ends."""
+def seconds_per_call(function: Callable[[], object], device: torch.device) -> float:
+    """Seconds per call: the median over `REPEATS` of their means. A repeat is synchronized at both ends."""
     function()
     seconds = _seconds(function, 1, device)
     calls = max(1, min(1000, int(SECONDS_PER_REPEAT[device.type] / max(seconds, 1e-6))))
-    return statistics.median(_seconds(function, calls, device) for _ in range(repeats)) / calls
+    return statistics.median(_seconds(function, calls, device) for _ in range(REPEATS)) / calls
 
 
 def _seconds(function: Callable[[], object], calls: int, device: torch.device) -> float:

@@ -128,6 +128,11 @@ class InContext(Examples):
         inputs = self.sample_inputs(draws, batch, n_dims)
         exact = inputs.to(torch.float64) if self.rounds else inputs
         targets = self.evaluate(exact, draws, n_dims).to(torch.float32)
+        if targets.shape != inputs.shape[:2]:
+            shapes = f"{tuple(targets.shape)}, expected {tuple(inputs.shape[:2])}"
+            raise ValueError(
+                f"`evaluate` of task '{self.name}' returns the shape {shapes}: a value per input"
+            )
         return Prompts(interleave(inputs, targets), targets, inputs)
 
     @abstractmethod

@@ -96,7 +96,7 @@ def _lasso_path(grams: Tensor, moments: Tensor, penalties: Sequence[float]) -> T
     Args:
         grams: G, (B, d, d).
         moments: m, (B, d).
-        penalties: where to record the solution.
+        penalties: values of λ at which the solution is recorded.
 
     Returns:
         (penalties, B, d).

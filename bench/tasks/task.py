@@ -365,15 +365,10 @@ class Task(Frozen):
         shown = self.curriculum.points.on_device(step, self.n_points)
         return counts * (torch.arange(self.n_points, device=device) < shown)
 
-    def loss(self, outputs: Tensor, prompts: Prompts, step: Tensor) -> Tensor:
-        """Scalar training loss: the mean over the points that count at `step`."""
-        total, count = self.loss_sum(outputs, prompts, step)
-        return total / count.clamp(min=1.0)
-
     def loss_sum(
         self, outputs: Tensor, prompts: Prompts, step: Tensor, weights: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Sum and number of the losses that count at `step`.
+        """Sum and number of the losses that count at `step`. The training loss is their quotient.
 
         A batch that is computed in parts adds up both before the division.
 

@@ -36,7 +36,7 @@ SLACK = 10.0
 HALF_ULP = 2.0**-24
 """Half a unit in the last place (ulp) of a float32 in [1, 2)."""
 COMPANIONS: tuple[dict[str, float], ...] = ({"learning_rate": 5e-4}, {"seed": 1}, {"seed": 1, "clip": 1.0})
-"""What sets the other members of the compared stack apart."""
+"""Fields of the other members of the compared stack that differ from the run's."""
 
 
 @dataclass(frozen=True)

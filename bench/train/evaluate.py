@@ -104,7 +104,7 @@ def member_scores(
     members: Sequence[int],
     model: Model,
     task: Task,
-    drawn: EvaluationSet,
+    prompt_set: EvaluationSet,
     device: torch.device,
 ) -> list[dict[str, ModelScores]]:
     """Raw scores of each member by name of the evaluation.
@@ -117,19 +117,19 @@ def member_scores(
         members: numbers of the members to score.
         model: the module of all members; it is switched to evaluation mode and back.
         task: the task.
-        drawn: its prompts.
+        prompt_set: its prompts.
         device: device of the evaluation.
     """
 
     def measure(predict: _Predictions, prompts: Prompts) -> Mapping[str, Tensor]:
-        if drawn.purpose == SELECTION:
+        if prompt_set.purpose == SELECTION:
             return task.measure_selection(predict, prompts)
-        return task.measure(predict, prompts, drawn.evaluation)
+        return task.measure(predict, prompts, prompt_set.evaluation)
 
-    size = task.evaluated_together
-    parts = (drawn.prompts.part(slice(begin, begin + size), device) for begin in range(0, drawn.count, size))
+    size, prompts = task.evaluated_together, prompt_set.prompts
+    parts = (prompts.part(slice(begin, begin + size), device) for begin in range(0, prompt_set.count, size))
     values = _measured(predictor, members, model, task, parts, measure)
-    counts = {name: task.positions_per_column(drawn.prompts, name) for name in values[0]} if values else {}
+    counts = {name: task.positions_per_column(prompts, name) for name in values[0]} if values else {}
     return [
         {name: ModelScores.of(task, name, scores, counts[name]) for name, scores in by_name.items()}
         for by_name in values

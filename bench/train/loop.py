@@ -172,27 +172,27 @@ class _Training:
         options = self.options
         self._lower_rates()  # after a resumption
         step = options.step(self.state)
-        done = int(self.state.step)
+        steps_done = int(self.state.step)
         look, saved_at = 1, time.monotonic()
-        self._report_ended(done)  # members that diverged before a resumption
-        while self._goes_on(done):
-            count = min(look, self._next_work(done) - done)
+        self._report_ended(steps_done)  # members that diverged before a resumption
+        while self._goes_on(steps_done):
+            count = min(look, self._next_work(steps_done) - steps_done)
             seconds = self._take(step, count)
-            done += count
-            self._work(done)
+            steps_done += count
+            self._work(steps_done)
             speed = count / max(seconds, 1e-9)
             look = max(1, min(MOST_STEPS_BETWEEN_LOOKS, int(speed)))  # look about once a second
             # Before the results: whoever sees the result of a run finds its last step in its log.
-            options.report(Progress(done, self._losses(), speed))
-            self._report_ended(done)
-            if not self._goes_on(done):
+            options.report(Progress(steps_done, self._losses(), speed))
+            self._report_ended(steps_done)
+            if not self._goes_on(steps_done):
                 return  # a checkpoint now would stay: the folder may be gone, because the result is stored
-            if rest := self._smaller_stack(done):
+            if rest := self._smaller_stack(steps_done):
                 del step  # and its memory on the device
                 self._compute_only(rest)
                 step = options.step(self.state)
-            # Save after everything else: a checkpoint then contains the readings and scores up to `done`, and
-            # a resumed training neither repeats nor skips them.
+            # Save after everything else: a checkpoint then contains all readings and scores so far, and a
+            # resumed training neither repeats nor skips them.
             asked_to_stop = options.asked_to_stop()
             if asked_to_stop or time.monotonic() - saved_at >= options.save_every:
                 checkpoint.save(self.folder, self.stack, self.state, self.notes, options.plugins)
@@ -200,11 +200,11 @@ class _Training:
             if asked_to_stop:
                 raise Interrupted
 
-    def _goes_on(self, done: int) -> bool:
+    def _goes_on(self, step: int) -> bool:
         """Whether steps are left and a member needs them."""
-        return done < self.stack.first.steps and len(self.reported) < len(self.stack)
+        return step < self.stack.first.steps and len(self.reported) < len(self.stack)
 
-    def _smaller_stack(self, done: int) -> list[int]:
+    def _smaller_stack(self, step: int) -> list[int]:
         """The members that the next steps should compute, if these are to be fewer.
 
         Only the end of a window decides it: all members that have ended are known there. How soon they are
@@ -212,7 +212,7 @@ class _Training:
         """
         computed = self.notes.computed
         rest = [k for k in computed if k not in self.reported]
-        is_time = done % self.window == 0 and self.stack.first.steps - done >= LEAST_STEPS_LEFT
+        is_time = step % self.window == 0 and self.stack.first.steps - step >= LEAST_STEPS_LEFT
         return rest if is_time and len(rest) < LEAST_SHARE * len(computed) else []
 
     def _compute_only(self, members: list[int]) -> None:
@@ -237,31 +237,31 @@ class _Training:
                 self.notes.members[k].diverge(f"the loss or its gradient is not finite at step {first_bad}")
         return seconds
 
-    def _work(self, done: int) -> None:
-        """Do what the host has to do after step `done`: read meters, evaluate, check convergence."""
-        if done % self.window == 0 or done == self.stack.first.steps:
-            self._read_meters(done)
-        if members := self._members_to_evaluate(done):
-            self.scoring.evaluate(done, members)
+    def _work(self, step: int) -> None:
+        """Do what the host has to do after this step: read meters, evaluate, check convergence."""
+        if step % self.window == 0 or step == self.stack.first.steps:
+            self._read_meters(step)
+        if members := self._members_to_evaluate(step):
+            self.scoring.evaluate(step, members)
             self._lower_rates()
-        self.scoring.check_convergence(done)  # after the evaluation, whose scores it reads
+        self.scoring.check_convergence(step)  # after the evaluation, whose scores it reads
 
-    def _next_work(self, done: int) -> int:
+    def _next_work(self, step: int) -> int:
         """The next step at which the host has work to do.
 
         It is a reading of the meters, a checkpoint, the end of a member, or a check of convergence.
         """
         run = self.stack.first
-        steps = [done - done % self.window + self.window]
-        steps += [step for step in (*run.checkpoints, *self.notes.ends(self.stack)) if step > done]
+        steps = [step - step % self.window + self.window]
+        steps += [later for later in (*run.checkpoints, *self.notes.ends(self.stack)) if later > step]
         if run.stop is not None:
-            steps.append(done - done % run.stop.every + run.stop.every)
+            steps.append(step - step % run.stop.every + run.stop.every)
         return min(steps)
 
-    def _members_to_evaluate(self, done: int) -> list[int]:
+    def _members_to_evaluate(self, step: int) -> list[int]:
         """Numbers of the members to evaluate now: all at a checkpoint, else those that end."""
-        active, ends = self.notes.active(self.stack, done), self.notes.ends(self.stack)
-        return [k for k in active if done in self.stack.first.checkpoints or done == ends[k]]
+        active, ends = self.notes.active(self.stack, step), self.notes.ends(self.stack)
+        return [k for k in active if step in self.stack.first.checkpoints or step == ends[k]]
 
     def result(self, k: int) -> dict[str, Any]:
         """The result of member `k`, which finished or diverged."""
@@ -282,24 +282,24 @@ class _Training:
             "stack": {"id": self.stack.id, "members": len(self.stack), "place": k},
         }
 
-    def _report_ended(self, done: int) -> None:
+    def _report_ended(self, step: int) -> None:
         """Pass the results of members that ended since the last look to `options.ended`."""
         for k, member in enumerate(self.notes.members):
             end = member.end(self.stack.members[k])
-            if k in self.reported or (member.diverged is None and done < end):
+            if k in self.reported or (member.diverged is None and step < end):
                 continue
             self.reported.add(k)
             result = self.result(k)
             # The next steps may go on computing a member that has ended: only now its parameters are final.
-            if member.diverged is None and done == end and (weights := self._keep_weights(k, done)):
+            if member.diverged is None and step == end and (weights := self._keep_weights(k, step)):
                 result["provenance"]["weights"] = weights
             self.options.ended(k, result)
 
-    def _keep_weights(self, k: int, done: int) -> dict[str, str] | None:
-        """Keep the weights of member `k`, which finished at step `done`; return their entry in the result."""
+    def _keep_weights(self, k: int, step: int) -> dict[str, str] | None:
+        """Keep the weights of member `k`, which finished at this step; return their entry in the result."""
         if self.options.keep_weights is None:
             return None
-        if self.notes.members[k].checkpoints[-1].get("tested_step", done) != done:
+        if self.notes.members[k].checkpoints[-1].get("tested_step", step) != step:
             return None  # the tested model is that of an earlier checkpoint
         (place,) = self.notes.places([k])
         parameters = self.state.parameters.of_member(place)
@@ -309,16 +309,16 @@ class _Training:
         curves = (member.curve["loss"] for member in self.notes.members)
         return tuple(curve[-1] if curve else None for curve in curves)
 
-    def _read_meters(self, done: int) -> None:
+    def _read_meters(self, step: int) -> None:
         # The last window may be shorter than the others.
-        steps = done % self.window or self.window
+        steps = step % self.window or self.window
         meters, point_losses = self.state.meters, self.state.point_losses
         losses, norms = meters.loss_sum.tolist(), meters.gradient_norm_max.tolist()
         sums, counts = ([], []) if point_losses is None else point_losses.tolist()
-        active = self.notes.active(self.stack, done)
+        active = self.notes.active(self.stack, step)
         for k, place in zip(active, self.notes.places(active), strict=True):
             member = self.notes.members[k]
-            member.curve["step"].append(done)
+            member.curve["step"].append(step)
             member.curve["loss"].append(rounded(losses[place] / steps))
             member.curve["gradient_norm"].append(rounded(norms[place], 4))
             if point_losses is not None:

@@ -71,14 +71,14 @@ class StackNotes:
         return cls(**{**saved, "members": [MemberNotes(**member) for member in saved["members"]]})
 
     def places(self, members: Iterable[int]) -> list[int]:
-        """Where these members stand among those that are computed: their places in the state of training."""
+        """The places of members in the state of training: their numbers among the computed members."""
         return [self.computed.index(k) for k in members]
 
     def ends(self, stack: Stack) -> list[int]:
         """The steps at which the members end, as far as is known now."""
         return [member.end(run) for member, run in zip(self.members, stack.members, strict=True)]
 
-    def active(self, stack: Stack, done: int) -> list[int]:
-        """Numbers of the members that trained until step `done`: they have neither diverged nor stopped."""
+    def active(self, stack: Stack, step: int) -> list[int]:
+        """Numbers of the members that trained until this step: they have neither diverged nor stopped."""
         ends = self.ends(stack)
-        return [k for k, member in enumerate(self.members) if member.diverged is None and done <= ends[k]]
+        return [k for k, member in enumerate(self.members) if member.diverged is None and step <= ends[k]]

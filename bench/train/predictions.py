@@ -45,7 +45,7 @@ class StackPredictor:
 
 
 def _memory(tensor: Tensor) -> int:
-    """Where the memory begins of which a tensor is a view."""
+    """The address at which the memory begins of which a tensor is a view."""
     return tensor.untyped_storage().data_ptr()
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from bench.results import FORMAT, run_facts
-from bench.results.evaluations import converged
+from bench.results.evaluations import first_converged
 from bench.run import Run
+from bench.tasks.task import MAIN
 from bench.train.notes import MemberNotes
 
 
@@ -47,6 +48,5 @@ def run_result(
 
 def _convergence_step(run: Run, checkpoints: list[dict[str, Any]]) -> int | None:
     """Step of the first checkpoint whose mean accuracy reaches the task's threshold; None without one."""
-    threshold = run.task.convergence_accuracy
-    accuracies = ((c["step"], c["evaluations"]["report"]["overall"][0]) for c in checkpoints)
-    return next((step for step, accuracy in accuracies if converged(accuracy, threshold)), None)
+    accuracies = ((point["step"], point["evaluations"][MAIN]["overall"][0]) for point in checkpoints)
+    return first_converged(accuracies, run.task.convergence_accuracy)

@@ -46,12 +46,15 @@ class StackScoring:
     def prompts(self, k: int) -> dict[str, dict[str, Any]]:
         """Numbers and digests of the prompts on which member `k` was scored, by evaluation."""
         sets = self.sets[self.stack.members[k].task_id]
-        used = {name: {"count": drawn.count, "sha256": drawn.sha256} for name, drawn in sets.items()}
-        return used | self.notes.members[k].longer_prompts
+        prompts = {
+            name: {"count": prompt_set.count, "sha256": prompt_set.sha256}
+            for name, prompt_set in sets.items()
+        }
+        return prompts | self.notes.members[k].longer_prompts
 
-    def evaluate(self, done: int, scored: Iterable[int]) -> None:
-        """Score the members with the numbers `scored` on all sets of their tasks."""
-        for task_id, members in self._by_task(scored).items():
+    def evaluate(self, step: int, numbers: Iterable[int]) -> None:
+        """Score the members with these numbers on all sets of their tasks."""
+        for task_id, members in self._by_task(numbers).items():
             task = self.stack.members[members[0]].task
             measured: dict[int, dict[str, dict[str, ModelScores]]] = {k: {} for k in members}
             for purpose, prompts in self.sets[task_id].items():
@@ -60,24 +63,24 @@ class StackScoring:
                 for k, scores in zip(members, values, strict=True):
                     measured[k][purpose] = scores
             for k in members:
-                self._keep_scores(k, done, measured[k])
+                self._keep_scores(k, step, measured[k])
             ends = self.notes.ends(self.stack)
-            if at_end := [k for k in members if done == ends[k] and self.notes.members[k].diverged is None]:
+            if at_end := [k for k in members if step == ends[k] and self.notes.members[k].diverged is None]:
                 self._evaluate_longer(at_end)
 
-    def check_convergence(self, done: int) -> None:
+    def check_convergence(self, step: int) -> None:
         """With a stop rule: record the members that have converged, on the validation prompts."""
         rule, steps = self.stack.first.stop, self.stack.first.steps
-        if rule is None or (done % rule.every and done != steps):
+        if rule is None or (step % rule.every and step != steps):
             return
         unconverged = [
-            k for k in self.notes.active(self.stack, done) if self.notes.members[k].converged is None
+            k for k in self.notes.active(self.stack, step) if self.notes.members[k].converged is None
         ]
         for task_id, members in self._by_task(unconverged).items():
             threshold = self.stack.members[members[0]].task.convergence_accuracy
-            for k, accuracy in zip(members, self._validation_accuracies(done, task_id, members), strict=True):
+            for k, accuracy in zip(members, self._validation_accuracies(step, task_id, members), strict=True):
                 if converged(accuracy, threshold):
-                    self.notes.members[k].converged = done
+                    self.notes.members[k].converged = step
 
     def _by_task(self, members: Iterable[int]) -> dict[str, list[int]]:
         """Members by the id of their task: those of one task are evaluated together."""
@@ -86,13 +89,13 @@ class StackScoring:
             by_task.setdefault(self.stack.members[k].task_id, []).append(k)
         return by_task
 
-    def _validation_accuracies(self, done: int, task_id: str, members: list[int]) -> list[float]:
+    def _validation_accuracies(self, step: int, task_id: str, members: list[int]) -> list[float]:
         """Mean accuracies of members of one task on its validation prompts.
 
-        They are in the members' last checkpoints if those are of step `done`; else they are measured.
+        They are in the members' last checkpoints if those are of this step; else they are measured.
         """
         checkpoints = [self.notes.members[k].checkpoints for k in members]
-        if all(own and own[-1]["step"] == done for own in checkpoints):
+        if all(own and own[-1]["step"] == step for own in checkpoints):
             return [own[-1]["evaluations"][SELECTION]["overall"][0] for own in checkpoints]
         task, prompts = self.stack.members[members[0]].task, self.sets[task_id][SELECTION]
         predictor, places = StackPredictor(self.state), self.notes.places(members)
@@ -131,17 +134,17 @@ class StackScoring:
         for k in members:
             self.notes.members[k].not_evaluated[name] = reason
 
-    def _keep_scores(self, k: int, done: int, measured: dict[str, dict[str, ModelScores]]) -> None:
+    def _keep_scores(self, k: int, step: int, measured: dict[str, dict[str, ModelScores]]) -> None:
         """Record a member's scores by purpose and evaluation. A non-finite score marks it as diverged."""
         run, notes = self.stack.members[k], self.notes.members[k]
         task = run.task
         if not all(scores.finite for by_name in measured.values() for scores in by_name.values()):
-            notes.diverge(f"a score on the evaluation prompts is not finite at step {done}")
+            notes.diverge(f"a score on the evaluation prompts is not finite at step {step}")
             return
         checkpoint: dict[str, Any] = {
-            "step": done,
-            "training_flops": run.training_flops(done),
-            "training_flops_full_length": run.training_flops_full_length(done),
+            "step": step,
+            "training_flops": run.training_flops(step),
+            "training_flops_full_length": run.training_flops_full_length(step),
             "evaluations": self._summaries(k, measured),
         }
         tested = checkpoint
@@ -155,7 +158,7 @@ class StackScoring:
             checkpoint |= {"evaluations": tested["evaluations"], "tested_step": tested["step"]}
         notes.checkpoints.append(checkpoint)
         # Scores per prompt are those of the tested model: of the last step, or of the best checkpoint so far.
-        if tested is checkpoint and (done == notes.end(run) or selects):
+        if tested is checkpoint and (step == notes.end(run) or selects):
             main = self.sets[run.task_id][MAIN].evaluation
             notes.per_prompt = packed(headline(task, main, measured[MAIN][main]))
 

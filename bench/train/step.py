@@ -53,14 +53,14 @@ def step_by_length(state: State, group: Group | None) -> Callable[[int], None]:
 
     def step(length: int) -> None:
         if group is not None:
-            passed = _spread_pass(state, group, length)
+            result = _spread_pass(state, group, length)
         elif len(state.stack) == 1:
-            passed = _single_pass(state, mask_keys(), length)
+            result = _single_pass(state, mask_keys(), length)
         else:
-            passed = _stacked_pass(state, by_task, mask_keys(), length)
+            result = _stacked_pass(state, by_task, mask_keys(), length)
         if state.point_losses is not None:
-            state.point_losses.add_(torch.stack((passed.sums.detach(), passed.counts)))
-        state.optimizer(passed.gradients, passed.losses.detach())
+            state.point_losses.add_(torch.stack((result.sums.detach(), result.counts)))
+        state.optimizer(result.gradients, result.losses.detach())
 
     return step
 
@@ -173,7 +173,7 @@ def _stacked_losses(
 def _losses(run: Run, outputs: Tensor, prompts: Prompts, shared: bool, step: Tensor) -> tuple[Tensor, Tensor]:
     """Sums and numbers of losses (members,) of outputs (members, B, L, n_outputs).
 
-    Prompts are shared or stacked by member.
+    The prompts are `shared` by all members, or have a dimension of members in front.
     """
     dim = None if shared else 0
 

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from synthetic import pool_with, record_of, result_of, run_of, task_named
 
 from bench import results as pool_of
@@ -16,7 +14,7 @@ from bench import suite as suites
 from bench.cli import memory as memory_of
 from bench.cli import printing
 from bench.cli.arguments import SuiteChoice
-from bench.cli.memory import share_gpus
+from bench.cli.memory import check_workers_fit
 from bench.cli.run import run_suite
 from bench.cli.run_choices import RunChoices
 from bench.dispatch.job import Machine
@@ -24,7 +22,7 @@ from bench.dispatch.stack_sizes import MEMORY_SHARE, advised_members
 from bench.dispatch.status import RunStatus
 from bench.errors import UserError
 from bench.files import write_json
-from bench.plan.memory import CONTEXT_MIB, Memories, Memory, side_by_side
+from bench.plan.memory import CONTEXT_MIB, Memories, Memory
 from bench.plan.planned import Planned
 from bench.plan.time import TimeEstimate
 from bench.results import Pool
@@ -93,19 +91,6 @@ def test_a_run_spread_over_gpus_takes_its_share_of_each() -> None:
     assert Memories(alone, spread=2).estimate(run_of(batch_size=128)).mib == CONTEXT_MIB + 300
 
 
-@given(
-    st.integers(1, 100_000), st.integers(1, 200_000), st.integers(1, 99), st.integers(1, 8), st.integers(1, 8)
-)
-def test_as_many_share_a_gpu_as_fit_and_as_there_are(
-    largest: int, memory: int, runs: int, gpus: int, most: int
-) -> None:
-    count = side_by_side(largest, memory, runs, gpus, most)
-    assert 1 <= count <= most
-    assert count == 1 or (count * largest <= memory and (count - 1) * gpus < runs)
-    more = count + 1
-    assert more > most or more * largest > memory or count * gpus >= runs
-
-
 OUT = printing.Output()
 GPUS = [Machine(devices=("cuda:0",)), Machine(devices=("cuda:1",))]
 
@@ -117,24 +102,10 @@ def test_workers_that_were_asked_for_must_fit(
     monkeypatch.setattr(memory_of, "gpu_memory_mib", lambda: [90_000, 30_000])
     places, memories = GPUS * (workers // 2), Memories(measured(RUN, 10_000))
     if fits:
-        assert share_gpus(places, workers, planned(RUN), memories, OUT) == places
+        check_workers_fit(places, planned(RUN), memories, OUT)
     else:
         with pytest.raises(UserError, match=r"--workers 6 puts 3 runs on one GPU.* 10,700 of its 30,000 MiB"):
-            share_gpus(places, workers, planned(RUN), memories, OUT)
-
-
-def test_by_default_small_runs_share_the_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_of, "gpu_memory_mib", lambda: [40_000, 40_000])
-    memories = Memories(measured(RUN, 10_000))
-    small = [run_of(seed=seed) for seed in range(9)]
-    assert share_gpus(GPUS, None, planned(*small), memories, OUT, most=1) == GPUS
-    assert share_gpus(GPUS, None, planned(*small), memories, OUT, most=2) == GPUS * 2
-    assert share_gpus(GPUS, None, planned(*small), memories, OUT, most=8) == GPUS * 3  # 3 × 10,700 MiB
-    assert share_gpus(GPUS, None, planned(*small[:3]), memories, OUT, most=8) == GPUS * 2
-    large = run_of(batch_size=256)
-    assert share_gpus(GPUS, None, planned(*small, large), memories, OUT, most=8) == GPUS
-    monkeypatch.setattr(memory_of, "gpu_memory_mib", list)  # no driver to ask
-    assert share_gpus(GPUS, None, planned(*small), memories, OUT, most=8) == GPUS
+            check_workers_fit(places, planned(RUN), memories, OUT)
 
 
 def test_a_run_larger_than_the_gpu_is_warned_of_and_may_try(
@@ -142,11 +113,11 @@ def test_a_run_larger_than_the_gpu_is_warned_of_and_may_try(
 ) -> None:
     monkeypatch.setattr(memory_of, "gpu_memory_mib", lambda: [40_000, 40_000])
     memories = Memories(measured(RUN, 60_000))
-    assert share_gpus(GPUS, None, planned(RUN), memories, printing.Output()) == GPUS
+    check_workers_fit(GPUS, planned(RUN), memories, printing.Output())
     said = " ".join(capsys.readouterr().out.split())
     assert said.startswith("1 run is too large for a GPU of this machine (40,000 MiB): ")
     assert said.endswith("is expected to take 60,700 MiB (measured); it may run out of memory.")
-    share_gpus(GPUS, None, planned(RUN), Memories(measured(RUN, 6_000)), printing.Output())
+    check_workers_fit(GPUS, planned(RUN), Memories(measured(RUN, 6_000)), printing.Output())
     assert capsys.readouterr().out == ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 import shutil
@@ -46,7 +47,7 @@ from bench.report.figures.drawing import all_encoded
 from bench.report.figures.flops import figure_2, figure_3, figure_9
 from bench.report.figures.state import score_by_state
 from bench.report.figures.varied import figure_4, figure_10
-from bench.report.page.exhibits import DrawnExhibit, drawn_exhibit, exhibits
+from bench.report.page.exhibits import DrawnExhibit, _function, drawn_exhibit, exhibits
 from bench.report.page.sections import section
 from bench.report.page.svg import inline
 from bench.report.style import looks
@@ -102,6 +103,20 @@ def test_what_claims_are_about_is_listed_as_missing_when_nothing_rebuilds_it() -
         (table,) = by_number[number].tables
         assert by_number[number].notes == ["Missing: no experiment of this suite rebuilds it."]
         assert all(row[-1].text.endswith("missing: no experiment") and row[-1].absent for row in table.rows)
+
+
+@pytest.mark.parametrize("name", EXHIBITS)
+def test_every_exhibit_has_a_function_that_takes_its_data(name: str) -> None:
+    exhibit = EXHIBITS[name]
+    data = {"none": 0, "summed up": 2, "own": 2 if exhibit.is_figure or exhibit.baselines else 1}
+    assert len(inspect.signature(_function(exhibit)).parameters) == data[exhibit.data]
+
+
+def test_a_figure_that_returns_something_else_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    suite = suite_of(experiment_of(grid(LINEAR), rebuilds="Figure 2"))
+    monkeypatch.setattr("bench.report.figures.flops.figure_2", lambda results, references: {})
+    with pytest.raises(TypeError, match=r"figures\.flops\.figure_2 returned a dict, expected a Drawing"):
+        drawn(suite, pool_of(suite.runs), ["Figure 2"])
 
 
 def test_a_figure_of_ones_own_is_a_file_and_a_line_in_the_list_of_exhibits(

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from command import bench as bench_command
 from synthetic import grid, pool_with, result_of, run_of, task_named, write_pool
@@ -155,23 +154,6 @@ def folder(tmp_path: Path) -> Path:
     runs = [*grid(LINEAR, ("mamba", "transformer")), *grid(task_named("sparse_parity", n_points=5), ("s4",))]
     write_pool(tmp_path / "results", runs)
     return tmp_path / "results"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["all.csv", "all.parquet"])
-def test_a_table_reads_back_as_it_was(folder: Path, tmp_path: Path, name: str) -> None:
-    if name.endswith("parquet"):
-        pytest.importorskip("pyarrow")
-    found = bench_command("export", tmp_path / name, "--results", folder)
-    assert found.returncode == 0, found.stderr
-    assert "9 rows of 3 runs" in found.stdout
-    read = pd.read_csv if name.endswith("csv") else pd.read_parquet
-    back, frame = read(tmp_path / name), bench.load_results(folder)
-    assert list(back.columns) == list(frame.columns)
-    numbers = ["learning_rate", "step", "training_flops", "error", "error_se", "selection_error"]
-    pd.testing.assert_frame_equal(back[numbers], frame[numbers], check_dtype=False)
-    assert back["heads"].isna().sum() == 6
-    assert [path.name for path in tmp_path.iterdir() if "unfinished" in path.name] == []
 
 
 def test_results_load_in_a_notebook_with_what_was_left_out(folder: Path) -> None:

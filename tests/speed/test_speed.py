@@ -29,7 +29,7 @@ from bench.run import Run
 from bench.speed import measure as measuring
 from bench.speed import records
 from bench.speed.cases import USUAL_ARCHITECTURES, Grid, distinct, runs_of, stack_of
-from bench.speed.measure import measure, roofline, seconds_per_call
+from bench.speed.measure import REPEATS, measure, roofline, seconds_per_call
 from bench.speed.picture import LONGEST_NAME, by_group, draw, largest, short_name
 from bench.speed.profile import device_events, group_of, summed
 from bench.speed.records import KernelTime, Record, Row, flops_per_step, shape_of
@@ -130,8 +130,8 @@ def test_a_call_takes_as_long_as_it_takes() -> None:
         time.sleep(0.01)
 
     began = time.perf_counter()
-    seconds = seconds_per_call(call, CPU, repeats=3)
-    per_repeat = (len(calls) - 2) / 3  # two calls warm up and estimate
+    seconds = seconds_per_call(call, CPU)
+    per_repeat = (len(calls) - 2) / REPEATS  # two calls warm up and estimate
     # No repeat is longer than all of them, however long other processes have this one's processor.
     assert 0.01 <= seconds <= (time.perf_counter() - began) / per_repeat
 

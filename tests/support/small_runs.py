@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import Tensor
+
 from bench.models.architecture import Architecture
 from bench.models.architectures import ARCHITECTURES
 from bench.models.sizes import Size
 from bench.run import Run
 from bench.tasks import TASKS
+from bench.tasks.task import Prompts, Task
 
 
 def small_run(architecture: Architecture | str = "transformer", **fields: Any) -> Run:
@@ -27,6 +30,12 @@ def small_run(architecture: Architecture | str = "transformer", **fields: Any) -
     }
     size = values["size"].of(architecture)
     return Run.model_validate({**values, "architecture": architecture, "size": size})
+
+
+def training_loss(task: Task, outputs: Tensor, prompts: Prompts, step: Tensor) -> Tensor:
+    """The mean loss of the points that count at a step, scalar."""
+    total, count = task.loss_sum(outputs, prompts, step)
+    return total / count.clamp(min=1.0)
 
 
 def without_dropout(run: Run) -> Run:

@@ -25,12 +25,12 @@ from bench.results import (
     RunRecord,
     path_of,
     path_of_baselines,
-    read_baselines,
     read_run,
     run_facts,
     store,
     task_facts,
 )
+from bench.results.reading import read
 from bench.run import Run
 from bench.speed.records import Record, Row, flops_per_step, shape_of
 from bench.suite import Experiment, Suite
@@ -276,7 +276,9 @@ def record_of(result: dict[str, Any]) -> RunRecord:
 
 def baselines_record_of(result: dict[str, Any]) -> BaselinesRecord:
     """The record of a task's baselines as it reads back from its file."""
-    return read_baselines(_as_read(result))
+    record = read(_as_read(result))
+    assert isinstance(record, BaselinesRecord)
+    return record
 
 
 def _as_read(value: Any) -> Any:

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from small_runs import training_loss
 
 from bench.models.architectures import ARCHITECTURES
 from bench.models.backbone import Model, ReadIns
@@ -85,7 +86,7 @@ def test_the_loss_adds_both_answers_and_counts_no_other_token() -> None:
     expected = ((hidden - prompts.more["hidden"]) ** 2).sum(-1).mean() + (
         (values - prompts.targets) ** 2
     ).mean()
-    loss = task.loss(outputs, prompts, torch.tensor(0))
+    loss = training_loss(task, outputs, prompts, torch.tensor(0))
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     (gradient,) = torch.autograd.grad(loss, outputs)
     assert not gradient[:, 2::3].any()

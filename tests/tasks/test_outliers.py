@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from small_runs import training_loss
 
 from bench.tasks.draws import Draws
 from bench.tasks.outliers import (
@@ -234,7 +235,7 @@ def test_the_loss_is_the_mean_over_clean_pairs_shown(task: OutlierRegression, st
     outputs = torch.randn(
         8, 2 * task.n_points, 1, generator=torch.Generator().manual_seed(1)
     ).requires_grad_()
-    loss = task.loss(outputs, prompts, torch.tensor(step))
+    loss = training_loss(task, outputs, prompts, torch.tensor(step))
     shown = task.points_at(step)
     errors = (outputs[:, 0::2, 0] - prompts.targets)[:, :shown] ** 2
     assert loss.item() == pytest.approx(errors[prompts.counted[:, :shown]].mean().item(), rel=1e-5)
@@ -249,7 +250,7 @@ def test_a_batch_without_a_clean_pair_has_no_loss_and_no_gradient() -> None:
     prompts = task.sample(draws(), 2)
     nothing = Prompts(prompts.tokens, prompts.targets, prompts.inputs, torch.zeros(2, 200, dtype=torch.bool))
     outputs = torch.ones(2, 400, 1, requires_grad=True)
-    loss = task.loss(outputs, nothing, torch.tensor(0))
+    loss = training_loss(task, outputs, nothing, torch.tensor(0))
     assert loss.item() == 0
     assert not torch.autograd.grad(loss, outputs)[0].any()
 

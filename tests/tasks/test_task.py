@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import math
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from small_runs import training_loss
 
 from bench.tasks import TASKS, Task
 from bench.tasks.chain_of_thought import ChainOfThought
@@ -28,7 +30,6 @@ from bench.tasks.regression import DecisionTree, LinearRegression, SparseLinearR
 from bench.tasks.selective_copying import SelectiveCopying
 from bench.tasks.task import PROTOCOLS, Prompts
 from bench.tasks.token_recall import TokenMQAR
-from bench.tasks.tokens import NextToken
 from bench.tasks.word_problem import WordProblem
 
 ALL = [pytest.param(cls.example(), id=name) for name, cls in TASKS.items()]
@@ -139,67 +140,30 @@ def test_impossible_or_unknown_settings_are_refused(cls: type[Task], fields: dic
         cls(**fields)
 
 
+def with_another_value(task: Task, field: str) -> Task | None:
+    """The task with another value of a field; None if the field has one value only."""
+    kind, value = type(task).model_fields[field].annotation, getattr(task, field)
+    candidates: list[Any] = [*get_args(kind), None, {"points": {"start": 2, "increment": 1, "every": 9}}]
+    candidates += [not value] if isinstance(value, bool) else [300_000]
+    if isinstance(value, int | float):
+        candidates += [value + 1, value - 1, 2 * value, value // 2, value / 2]
+    for candidate in candidates:
+        with contextlib.suppress(ValidationError):
+            changed = type(task).model_validate({**task.model_dump(), field: candidate})
+            if getattr(changed, field) != value:
+                return changed
+    return None
+
+
 @pytest.mark.parametrize("task", ALL)
 def test_identity_changes_with_every_field(task: Task) -> None:
-    other = {
-        "n_dims": 11,
-        "n_points": 62,
-        "sparsity": 1,
-        "hidden": 7,
-        "scaled": False,
-        "depth": 3,
-        "subset": "per_batch",
-        "cross_entropy": "sigmoid",
-        "curriculum": None if task.curriculum else {"points": {"start": 2, "increment": 1, "every": 9}},
-    }
-    other |= {
-        "zero_shot": "left_out",
-        "outlier_probability": 0.4,
-        "evaluation_pattern": "released_code",
-        "plane": "unrelated",
-        "coefficients": "per_prompt",
-        "directions": "separate",
-        "basis": "orthogonal",
-        "divisor": "root",
-        "read_in": "shared",
-        "pairs": 20,
-        "queries": 4,
-        "layout": "spaced",
-        "training_prompts": 300_000,
-        "languages": 5000,
-        "min_states": 5,
-        "max_states": 13,
-        "min_letters": 5,
-        "max_letters": 17,
-        "max_edges": 2,
-        "min_strings": 9,
-        "max_strings": 18,
-        "max_string_length": 48,
-        "symbols": 150,
-        "block": 512,
-        "documents": 900,
-        "group": "A5",
-        "alphabet": "generators",
-        "updates": 3,
-        "prompt_length": 192,
-        "fillers": "zero",
-        "states": 4,
-        "functions": 7,
-        "n_states": 3,
-        "radius": 0.9,
-        "process_noise": 0.1,
-        "output_noise": 0.0,
-        "noise": 0.5,
-        "noise_symbols": 8,
-        "key_tokens": 2,
-        "value_tokens": 2,
-    }
-    without_curriculum = isinstance(task, VectorMQAR | NextToken | LinearDynamicalSystem)
-    fixed = {"name", "curriculum"} if without_curriculum and not isinstance(task, WordProblem) else {"name"}
-    fields = [field for field in type(task).model_fields if field not in fixed]
-    for field in fields:
-        changed = type(task)(**{**task.model_dump(), field: other[field]})
-        assert changed.identity() != task.identity(), field
+    for field in type(task).model_fields:
+        changed = with_another_value(task, field)
+        if changed is None:
+            fixed = field == "name" or type(task).model_fields[field].annotation is type(None)
+            assert fixed, f"no other value of {task.name}'s field {field} is known: add it to the candidates"
+        else:
+            assert changed.identity() != task.identity(), field
     assert task.identity() == type(task)(**task.model_dump()).identity()
     assert task.identity()["version"] == task.version
 
@@ -313,7 +277,9 @@ PINNED = {
 def test_evaluation_prompts_are_those_of_every_earlier_result(name: str) -> None:
     """Comparable only while these hold: a change must raise the task's `version`."""
     prompts = TASKS[name].example().sample(draws(), 16)
-    assert hashlib.sha256(prompts.tokens.numpy().tobytes()).hexdigest()[:16] == PINNED.get(name)
+    digest = hashlib.sha256(prompts.tokens.numpy().tobytes()).hexdigest()[:16]
+    assert name in PINNED, f"a new task: add its digest to PINNED, {name!r}: {digest!r}"
+    assert digest == PINNED[name], f"{name} draws other prompts than before: raise its version"
 
 
 @pytest.mark.parametrize("task", DRAWN)
@@ -363,7 +329,9 @@ def test_the_zero_shot_point_can_be_left_out_of_the_loss(task: Task) -> None:
     prompts = without.sample(draws(), 4)
     outputs = torch.randn(4, without.length(without.n_points), 1)
     expected = without.losses(outputs, prompts)[:, 1:].mean()
-    assert without.loss(outputs, prompts, torch.tensor(0)).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert training_loss(without, outputs, prompts, torch.tensor(0)).item() == pytest.approx(
+        expected.item(), rel=1e-5
+    )
 
 
 # Curriculum.
@@ -427,7 +395,7 @@ def test_loss_is_the_mean_over_the_points_shown_and_depends_on_no_other(
     prompts = task.batch(draws(step, "train"), 3)
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 99)))
     outputs = torch.randn(3, 2 * task.n_points, 1, generator=generator).requires_grad_()
-    loss = task.loss(outputs, prompts, torch.tensor(step))
+    loss = training_loss(task, outputs, prompts, torch.tensor(step))
     expected = task.losses(outputs, prompts)[:, :shown].mean()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     (gradient,) = torch.autograd.grad(loss, outputs)
@@ -448,7 +416,7 @@ def test_loss_stays_finite_when_a_hidden_point_overflows() -> None:
     prompts = task.batch(draws(0, "train"), 2)
     outputs = torch.zeros(2, 82, 1)
     outputs[:, 60:] = math.inf
-    assert math.isfinite(float(task.loss(outputs, prompts, torch.tensor(0))))
+    assert math.isfinite(float(training_loss(task, outputs, prompts, torch.tensor(0))))
 
 
 def test_without_curriculum_the_loss_is_the_plain_mean_from_the_start() -> None:
@@ -457,7 +425,7 @@ def test_without_curriculum_the_loss_is_the_plain_mean_from_the_start() -> None:
     assert bool((prompts.inputs != 0).all())
     outputs = torch.zeros(4, 82, 1)
     expected = float((prompts.targets**2).mean())
-    assert float(task.loss(outputs, prompts, torch.tensor(0))) == pytest.approx(expected, rel=1e-6)
+    assert float(training_loss(task, outputs, prompts, torch.tensor(0))) == pytest.approx(expected, rel=1e-6)
 
 
 # What is computed.

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from small_runs import training_loss
 
 import bench
 from bench.tasks.baselines import Baseline
@@ -242,8 +243,8 @@ def test_the_loss_is_that_of_shorter_prompts(step: int, length: int) -> None:
     short = WordProblem(group="S3", n_points=length)
     part = Prompts(prompts.tokens[:, :length], prompts.targets[:, :length], prompts.inputs[:, :length])
     with torch.no_grad():
-        expected = short.loss(model(part.tokens), part, torch.tensor(step))
-        loss = GROWING.loss(model(prompts.tokens), prompts, torch.tensor(step))
+        expected = training_loss(short, model(part.tokens), part, torch.tensor(step))
+        loss = training_loss(GROWING, model(prompts.tokens), prompts, torch.tensor(step))
     assert GROWING.points_at(step) == length
     assert float(loss) == pytest.approx(float(expected), rel=1e-5)
 

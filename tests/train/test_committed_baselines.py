@@ -7,7 +7,7 @@ import json
 import pytest
 from command import ROOT
 
-from bench.results import read_baselines
+from bench.results.reading import read
 from bench.tasks import TASKS, Task
 from bench.train.baselines import baselines
 
@@ -40,4 +40,4 @@ def test_baselines_of_committed_results_are_computed_again(name: str) -> None:
         for key in SCORES:
             # Another processor sums products in another order.
             assert row[key] == pytest.approx(expected[key], rel=1e-4, abs=1e-6), row["name"]
-    read_baselines(json.loads(json.dumps(again)))
+    read(json.loads(json.dumps(again)))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from command import SECONDS
-from small_runs import small_run
+from small_runs import small_run, training_loss
 
 from bench import results as pool_of
 from bench.cli.run_choices import has_dropout
@@ -178,7 +178,7 @@ def test_shares_with_unequal_numbers_of_counted_points_add_up_to_the_batchs_loss
         parts.append(task.loss_sum(outputs[first : first + len(share.targets)], share, step))
     assert len({float(count) for _, count in parts}) > 1
     total, count = (sum(float(part[i]) for part in parts) for i in (0, 1))
-    assert total / count == pytest.approx(float(task.loss(outputs, prompts, step)), rel=1e-5)
+    assert total / count == pytest.approx(float(training_loss(task, outputs, prompts, step)), rel=1e-5)
 
 
 def test_what_is_averaged_are_sums_over_counts_not_means(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,17 +205,6 @@ def test_the_training_score_weighs_all_letters_alike_in_a_group_too(monkeypatch:
     assert alone is not None
     assert torch.equal(alone[1], together[1])
     assert torch.allclose(alone[0], together[0], rtol=1e-6)
-
-
-@pytest.mark.parametrize("name", list(ARCHITECTURES))
-def test_the_loss_is_its_sum_over_its_count(name: str) -> None:
-    run = spread_run(name)
-    state, task = initial_state(Stack.of(run), CPU, "sequential"), run.task
-    prompts = task.batch(Draws(0, "train", state.step), 4)
-    outputs = state.model(prompts.tokens)
-    total, count = task.loss_sum(outputs, prompts, state.step)
-    assert torch.equal(total / count, task.loss(outputs, prompts, state.step))
-    assert float(count) == 4 * task.points_at(0)
 
 
 def test_only_dropout_keeps_a_run_from_being_spread() -> None:

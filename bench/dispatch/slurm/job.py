@@ -131,7 +131,8 @@ class SlurmJob:
             return None
         return DelayedSubmission(replace(self, fruitless=fruitless))
 
-    def _pool(self) -> LocalPool:
+    def _unchanged_jobs(self) -> list[Job]:
+        """The jobs, without runs for which this code computes another id. Those fail."""
         jobs = []
         for submitted_id, job in zip(self.ids, self.jobs, strict=True):
             if isinstance(job, Run):
@@ -143,6 +144,11 @@ class SlurmJob:
                     Folder.of(self.order.results, submitted_id).fail(CodeChanged(why))
                     continue
             jobs.append(job)
+        return jobs
+
+    def _pool(self) -> LocalPool:
+        """The workers of this job."""
+        jobs = self._unchanged_jobs()
         try:
             crews = machines(self.device, self.workers, self.machine, self.spread, self._side_by_side())
         except ValueError as error:

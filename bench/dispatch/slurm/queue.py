@@ -9,7 +9,7 @@ from bench.dispatch.slurm.commands import NoAnswer, output_of
 from bench.dispatch.slurm.submission import Submission, submissions
 from bench.dispatch.status import Queue, QueuedJob
 
-ASKED_SECONDS = 15.0
+SQUEUE_SECONDS = 15.0
 """Longest wait for squeue."""
 
 WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SUSPENDED", "SPECIAL_EXIT", "RESV_DEL_HOLD")
@@ -35,7 +35,7 @@ def queue_of(submitted: Sequence[Submission]) -> Queue:
             for index, runs in enumerate(array.jobs):
                 job = listed.get((array.name, index))
                 if job is not None:
-                    queue.jobs[job.job] = job
+                    queue.jobs[job.number] = job
                 for run_id in runs:
                     if job is None:
                         queue.gone[run_id] = submission.cancelled
@@ -54,7 +54,7 @@ def _squeue(users: set[str]) -> dict[tuple[str, int], QueuedJob]:
     """
     command = ["squeue", "-h", "-r", "-o", "%j|%i|%T|%r|%K", "-u", ",".join(sorted(users))]
     jobs = {}
-    for line in output_of(*command, seconds=ASKED_SECONDS).splitlines():
-        name, job, state, reason, index = (line.split("|") + [""] * 4)[:5]
-        jobs[name, int(index) if index.isdigit() else 0] = QueuedJob(job, state, reason, state in WAITING)
+    for line in output_of(*command, seconds=SQUEUE_SECONDS).splitlines():
+        name, number, state, reason, index = (line.split("|") + [""] * 4)[:5]
+        jobs[name, int(index) if index.isdigit() else 0] = QueuedJob(number, state, reason, state in WAITING)
     return jobs

@@ -25,10 +25,10 @@ from bench.stack import even_parts
 REQUEUES = 10_000
 """How often submitit may requeue a job. A job without progress is stopped by `SlurmJob.checkpoint`."""
 
-CONFIGURATION_SECONDS = 60.0
+SCONTROL_SECONDS = 60.0
 """Longest wait for scontrol."""
 
-CANCELLED_SECONDS = 120.0
+SCANCEL_SECONDS = 120.0
 """Longest wait for scancel."""
 
 LAUNCHER = (
@@ -64,20 +64,14 @@ class SlurmOptions:
     spread: int = 1
     snapshot: bool = False
 
-    def capacity(self, side_by_side: int = 1) -> Capacity:
-        """What each job can do at a time.
-
-        Args:
-            side_by_side: number of runs on one GPU of known memory, if the site file has no `workers`.
-        """
+    def capacity(self) -> Capacity:
+        """What each job can do at a time."""
         if self.spread > 1:  # a job is one crew, with a task for each process
             return Capacity(1, 1, self.site.gpu_memory_mib)
         if not self.site.gpus:
             cores = (self.site.cpus_per_task or 1) // self.machine.threads
             return Capacity(self.site.workers or max(1, cores))
-        sharing = side_by_side if self.site.gpu_memory_mib else 1
-        workers = self.site.workers or sharing * self.site.gpus
-        return Capacity(workers, self.site.gpus, self.site.gpu_memory_mib)
+        return Capacity(self.site.workers or self.site.gpus, self.site.gpus, self.site.gpu_memory_mib)
 
 
 def check_slurm() -> None:
@@ -100,7 +94,7 @@ def largest_array() -> int:
         UserError: the controller does not answer, or its configuration has no such entry.
     """
     try:
-        configuration = output_of("scontrol", "show", "config", seconds=CONFIGURATION_SECONDS)
+        configuration = output_of("scontrol", "show", "config", seconds=SCONTROL_SECONDS)
     except NoAnswer as problem:
         raise UserError(f"Slurm's controller does not answer: {problem}; nothing was submitted") from None
     for line in configuration.splitlines():
@@ -252,7 +246,7 @@ def cancel(results: Path, suite: str) -> int:
         submission.mark_cancelled()  # first: whoever finds that the jobs are gone looks for the reason
     if arrays := {job.partition("_")[0] for job in queue.jobs}:
         try:
-            output_of("scancel", *sorted(arrays), seconds=CANCELLED_SECONDS)
+            output_of("scancel", *sorted(arrays), seconds=SCANCEL_SECONDS)
         except NoAnswer as problem:
             for submission in marked:
                 submission.unmark_cancelled()

@@ -74,7 +74,7 @@ def _draw_row(row: Sequence[Axes], panel: Panel, steps_panel: Panel, looks: Mapp
     """Draw one task: accuracies by position (left) and their means by step (right), with one y axis."""
     first, second = row
     grey = references_of.curves(panel)
-    limits, _, _ = examples_axis(panel, grey, TALL)
+    limits, _, _ = examples_axis(panel, grey)
     first.set_xlim(0, max(1, last_position(panel)))
     for axes, words in ((first, "in-context examples"), (second, "training steps")):
         axes.set_ylim(*limits)

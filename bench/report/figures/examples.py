@@ -41,7 +41,7 @@ def error_against_examples(
     with in_style():
         notes = [*absence_notes([panel]), *further]
         grey = references.curves(panel)
-        limits, logarithmic, below = examples_axis(panel, grey, TALL)
+        limits, logarithmic, below = examples_axis(panel, grey)
         if below:
             notes.insert(0, f"Below the axis, drawn at its foot: {', '.join(below)}.")
         if len(panel.data):
@@ -72,29 +72,26 @@ TALL = 2.0
 """Inches of the axes' height."""
 
 
-def examples_axis(
-    panel: Panel, grey: Sequence[Reference], tall: float
-) -> tuple[tuple[float, float], bool, list[str]]:
+def examples_axis(panel: Panel, grey: Sequence[Reference]) -> tuple[tuple[float, float], bool, list[str]]:
     """Limits of the y axis, whether it is logarithmic, and which lines fall below it.
 
     Args:
-        panel: what is drawn.
+        panel: what is drawn, in axes of `TALL` inches.
         grey: the baselines that are drawn.
-        tall: height of the axes in inches.
     """
     values = panel.data["value"].astype(float)
     trivial = panel.scale.trivial
     ends = [trivial, *(value for reference in grey for value in reference.y)]
     if panel.scale.higher_is_better:
-        return accuracy_limits([*values, *ends] if len(values) else [], tall), False, []
+        return accuracy_limits([*values, *ends] if len(values) else [], TALL), False, []
     if not shared.spans_decades([*values, trivial]):
         highest = max([trivial, *values])
         bands = [min(2 * highest, high) for high in panel.data["high"].astype(float)]
         top = max([1.05 * highest, *bands])
-        return room_for_names(0.0, top, tall, logarithmic=False, below=False), False, []
+        return room_for_names(0.0, top, TALL, logarithmic=False, below=False), False, []
     positive = values[values > SMALLEST]
     low, high = shared.log_limits([*(positive if len(positive) else [SMALLEST]), trivial, values.max()])
-    low, high = room_for_names(low, high, tall, logarithmic=True, below=False)
+    low, high = room_for_names(low, high, TALL, logarithmic=True, below=False)
     below = [reference.name for reference in grey if min(reference.y) < low]
     models = panel.data[values < low]["series"].drop_duplicates()
     return (low, high), True, [*below, *models]

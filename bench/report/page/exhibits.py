@@ -107,8 +107,11 @@ def drawn_exhibit(name: str, suite: Suite, results: pd.DataFrame, references: pd
     if not exhibit.is_figure:
         own = (rows, references) if exhibit.baselines else (rows,)
         return replace(planned, notes=notes, tables=[function(*own)])
+    drawing = function(rows, references)
+    if not isinstance(drawing, Drawing):
+        raise TypeError(f"{exhibit.function} returned a {type(drawing).__name__}, expected a Drawing")
     # The exhibit names the files, not the function that draws it.
-    drawing = replace(function(rows, references), name=anchor)
+    drawing = replace(drawing, name=anchor)
     table = points_table(anchor, scalars(drawing.numbers))
     return replace(planned, notes=notes, drawing=drawing, tables=[table])
 

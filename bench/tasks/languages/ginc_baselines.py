@@ -64,14 +64,14 @@ def prompt_bayes(model: Mixture, prompts: PromptSet, k: int) -> Array:
     outputs = np.empty((count, CONCEPTS, PROPERTIES - 1, int(model.memory.max()) + 1))
     for concept in range(CONCEPTS):
         for start in range(1, PROPERTIES):
-            known = _known_start(model, lines, concept, start)
-            log_posterior[:, concept, start - 1], outputs[:, concept, start - 1] = known
+            log_likelihood, output = _given_start(model, lines, concept, start)
+            log_posterior[:, concept, start - 1], outputs[:, concept, start - 1] = log_likelihood, output
     log_posterior -= log_posterior.max(axis=(1, 2), keepdims=True)
     posterior = np.exp(log_posterior)
     return np.asarray((posterior[..., None] * outputs).sum(axis=(1, 2)).argmax(axis=1))
 
 
-def _known_start(model: Mixture, lines: Array, concept: int, start: int) -> tuple[Array, Array]:
+def _given_start(model: Mixture, lines: Array, concept: int, start: int) -> tuple[Array, Array]:
     """Log-likelihood of prompts, (P,), and distribution of their last output, (P, words), given a start.
 
     Args:

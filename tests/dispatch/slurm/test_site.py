@@ -175,13 +175,13 @@ def test_the_gpus_of_a_job_are_counted_where_the_site_names_them() -> None:
 
 
 def test_the_room_of_a_job_is_what_the_site_says_of_it() -> None:
-    def room(spread: int = 1, side_by_side: int = 3, **site: Any) -> Capacity:
-        return SlurmOptions(Site.model_validate(site), Machine(), spread).capacity(side_by_side)
+    def room(spread: int = 1, **site: Any) -> Capacity:
+        return SlurmOptions(Site.model_validate(site), Machine(), spread).capacity()
 
-    assert room() == Capacity(1, 1, None)  # memory is not known: nothing shares a GPU unless it is asked for
+    assert room() == Capacity(1, 1, None)  # nothing shares a GPU unless it is asked for
     assert room(gpus_per_node=2, workers=6) == Capacity(6, 2, None)
-    assert room(gpus_per_node=2, gpu_memory_gb=80) == Capacity(6, 2, 81_920)
-    assert room(gpus_per_node=2, gpu_memory_gb=80, workers=2) == Capacity(2, 2, 81_920)
+    assert room(gpus_per_node=2, gpu_memory_gb=80) == Capacity(2, 2, 81_920)
+    assert room(gpus_per_node=2, gpu_memory_gb=80, workers=6) == Capacity(6, 2, 81_920)
     assert room(spread=2, gpus_per_node=4, gpu_memory_gb=80, workers=8) == Capacity(1, 1, 81_920)
     assert room(device="cpu", gpu_memory_gb=80, cpus_per_task=4) == Capacity(4, 1, None)
     assert room(device="cpu", workers=3) == Capacity(3, 1, None)

@@ -69,7 +69,7 @@ def test_a_queue_with_a_foreign_job_of_any_name_is_read(tmp_path: Path, command:
     command("squeue", r"printf 'caf\351 | x|95|RUNNING|None|N/A\nbench-toy-now-0|96_0|PENDING|Priority|0\n'")
     queue = queue_of([submission])
     assert queue.answered
-    assert queue.runs["a run"].job == "96_0"
+    assert queue.runs["a run"].number == "96_0"
 
 
 def test_without_squeue_nothing_is_known_of_the_queue(tmp_path: Path, command: Command) -> None:

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from pydantic import ValidationError
+from small_runs import training_loss
 
 from bench.tasks import weighted
 from bench.tasks.baselines import Baseline
@@ -212,7 +213,9 @@ def test_the_loss_is_the_mean_cross_entropy_of_the_letters() -> None:
     assert prompts.counted is not None
     targets = torch.where(prompts.counted, prompts.targets, -100)
     expected = torch.nn.functional.cross_entropy(outputs.flatten(0, 1), targets.flatten(), ignore_index=-100)
-    assert TINY.loss(outputs, prompts, torch.tensor(0)).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert training_loss(TINY, outputs, prompts, torch.tensor(0)).item() == pytest.approx(
+        expected.item(), rel=1e-5
+    )
 
 
 def test_a_batch_is_cut_behind_its_last_letter_to_one_of_a_few_lengths() -> None:
@@ -246,7 +249,9 @@ def test_trimming_removes_only_what_is_not_counted() -> None:
     outputs = torch.randn(5, prompts.tokens.shape[1], TINY.vocabulary)
     cut = outputs[:, : short.tokens.shape[1]]
     step = torch.tensor(0)
-    assert TINY.loss(cut, short, step).item() == pytest.approx(TINY.loss(outputs, prompts, step).item())
+    assert training_loss(TINY, cut, short, step).item() == pytest.approx(
+        training_loss(TINY, outputs, prompts, step).item()
+    )
     whole = TINY.measure(lambda tokens: outputs, prompts, MAIN)
     for name, scores in TINY.measure(lambda tokens: cut, short, MAIN).items():
         torch.testing.assert_close(scores, whole[name])
