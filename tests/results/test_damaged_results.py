@@ -86,6 +86,14 @@ def setting(*path: str | int, to: Any) -> Any:
         (setting("provenance", "packages", to=["torch"]), "provenance.packages: input should be a valid"),
         (setting("per_prompt", "report", to="AAA"), "per_prompt: is not base64"),
         (setting("per_prompt", "report", to="AADAfw=="), "per_prompt: holds a number that is not finite"),
+        (
+            setting("checkpoints", -1, "evaluations", "report", "overall", 0, to=0.001),
+            "overall 0.001 and headline",
+        ),
+        (
+            setting("checkpoints", -1, "evaluations", "report", "headline", 0, to=0.001),
+            "headline 0.001 of the last 'report' differ",
+        ),
         (setting("run", "learning_rate", to=2e-4), f"id {RUN.id} is not that of the run it records"),
     ],
 )
@@ -102,6 +110,27 @@ def test_a_fault_inside_a_result_is_named_by_its_field(tmp_path: Path, change: A
     assert words in problem
     assert problem.endswith("; set aside")
     assert results.load_run(tmp_path, RUN) is None
+
+
+def test_a_score_that_was_edited_is_noticed_by_the_scores_of_the_prompts(tmp_path: Path) -> None:
+    """Scores are recorded with five digits, so smaller differences are rounding."""
+    path = path_of(tmp_path, RUN)
+    for factor, used in ((0.5, False), (1.001, False), (1.00003, True)):
+        result = json.loads(json.dumps(result_of(RUN)))
+        report = result["checkpoints"][-1]["evaluations"]["report"]
+        report["overall"][0] = report["headline"][0] = factor * report["headline"][0]
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(result))
+        pool = results.load(tmp_path)
+        assert bool(pool.runs) == used
+        assert used or "the mean over its prompts (per_prompt) is" in pool.problems[0]
+
+
+@pytest.mark.parametrize("seed", [0, 2**53 + 1, 2**64 - 1])
+def test_every_seed_that_a_suite_takes_can_be_stored(tmp_path: Path, seed: int) -> None:
+    run = run_of(LINEAR, seed=seed)
+    store(path_of(tmp_path, run), result_of(run))
+    assert results.load(tmp_path).runs[run.id].run.seed == seed
 
 
 @pytest.mark.parametrize("value", [None, {}, [None], "least squares"])
