@@ -136,7 +136,10 @@ def command(
     cluster: Annotated[str, typer.Option(help="Where to train: local (this machine) or slurm.")] = "local",
     cluster_config: Annotated[
         Path | None,
-        typer.Option(help="Site file of the cluster, in YAML (bench/guide/cluster.md).", show_default="~/.config/bench/cluster.yaml"),
+        typer.Option(
+            help="Site file of the cluster, in YAML (bench/guide/cluster.md).",
+            show_default="~/.config/bench/cluster.yaml",
+        ),
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="With slurm: follow the jobs until they end.")] = False,
     snapshot: Annotated[

@@ -10,11 +10,15 @@ from typing import Any
 import damaged_pools
 import pytest
 from command import bench, said
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from synthetic import baselines_of, record_of, result_of, run_of, task_named, write_pool
 
 from bench import results
 from bench.errors import UserError
+from bench.files import as_read
 from bench.results import NotARecord, NotStored, path_of, path_of_baselines, store
+from bench.results.record import RecordedRun
 
 LINEAR = task_named(n_points=5)
 RUN = run_of(LINEAR)
@@ -126,11 +130,26 @@ def test_a_score_that_was_edited_is_noticed_by_the_scores_of_the_prompts(tmp_pat
         assert used or "the mean over its prompts (per_prompt) is" in pool.problems[0]
 
 
-@pytest.mark.parametrize("seed", [0, 2**53 + 1, 2**64 - 1])
-def test_every_seed_that_a_suite_takes_can_be_stored(tmp_path: Path, seed: int) -> None:
-    run = run_of(LINEAR, seed=seed)
-    store(path_of(tmp_path, run), result_of(run))
-    assert results.load(tmp_path).runs[run.id].run.seed == seed
+def positive(most: int) -> st.SearchStrategy[int]:
+    return st.integers(1, most) | st.just(most)
+
+
+@given(
+    seed=st.integers(0, 2**64 - 1) | st.just(2**64 - 1),
+    steps=positive(10**12),
+    batch_size=positive(10**9),
+    evaluation_prompts=st.integers(2, 10**9) | st.just(10**9),
+    learning_rate=st.floats(0, exclude_min=True, allow_infinity=False),
+    clip=st.floats(0, exclude_min=True, allow_infinity=False),
+    layers=positive(1_000),
+    width=positive(2_000).map(lambda part: 8 * part),
+)
+@settings(max_examples=60, deadline=None)
+def test_every_run_that_a_suite_takes_can_be_stored(steps: int, **fields: Any) -> None:
+    """What is refused after training is lost."""
+    run = run_of(LINEAR, steps=steps, checkpoints=(steps,), **fields)
+    recorded = RecordedRun.model_validate(as_read(run.identity()))
+    assert (recorded.seed, recorded.learning_rate, recorded.steps) == (run.seed, run.learning_rate, steps)
 
 
 @pytest.mark.parametrize("value", [None, {}, [None], "least squares"])
