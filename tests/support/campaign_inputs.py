@@ -14,6 +14,7 @@ import signal
 import tempfile
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from command import ROOT
@@ -53,8 +54,8 @@ VALUES = [
     "18446744073709551615", "18446744073709551616", "9" * 400, "1_000_000_000_000", "0x10", "1:30",
     "2024-02-04", "[[[[]]]]", "[1, 1]", "{a: 1}", "{name: mamba}", "{name: adamw}", "text", "'a/b'",
     "a" * 300, "!!python/object:os.system x", "!!set {a}", "&a [*a]", "*nobody", "<<", "{every: 1}",
-    "Figure 99", "'\\0'", '"\\u2028"', "é", "transformer+init=torch", "s4_mamba+dropout=0.0", "*", '"\\ud800"', '"\\x00"',
-    "mamba, mamba", "left_out",
+    "Figure 99", "'\\0'", '"\\u2028"', "é", "transformer+init=torch", "s4_mamba+dropout=0.0", "*",
+    "mamba, mamba", "left_out", '"\\ud800"', '"\\x00"',
 ]  # fmt: skip
 FRAGMENTS = [
     "\t", "\x00", "\ufeff", "é", "'", '"', "[", "]", "{", "}", ":", ": ", ",", "#", "&a ", "*a", "- ", "|",
@@ -166,7 +167,7 @@ def mutated_inputs(count: int, seed: int) -> Iterator[str]:
             if chance.random() < SITE_SHARE:
                 site = folder / "cluster.yaml"
                 site.write_text(mutated(SITE, chance), encoding="utf-8", errors="surrogatepass")
-                if fault := _fault([lambda: load_site(site).parameters("name", 2)]):
+                if fault := _fault([partial(_read_site, site)]):
                     yield f"seed {seed} case {case} ({site.name}): {fault}"
                 continue
             suite = LARGE if chance.random() < LARGE_SHARE else chance.choice(USUAL)
@@ -188,6 +189,10 @@ def _readers(suite: Path, results: Path) -> Iterator[Callable[[], object]]:
         yield lambda: check_suite(SuiteChoice.of(suite), results, CheckOptions(as_json=True))
     if findings_of.path_for(suite).exists():
         yield lambda: _read_findings(suite)
+
+
+def _read_site(path: Path) -> None:
+    load_site(path).parameters("name", 2)
 
 
 def _read_findings(suite: Path) -> None:
