@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from pydantic_core import from_json
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+"""What Python reads in place of a byte of a file name that is not UTF-8."""
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -88,9 +92,24 @@ def try_to_write(folder: Path) -> None:
 
 
 def write_json(path: Path, value: Any, indent: int | None = None) -> None:
-    """Write JSON atomically. NaN and infinities are refused: JSON has no such numbers."""
+    """Write JSON atomically, as `json_bytes`."""
+    write_atomically(path, json_bytes(value, indent))
+
+
+def json_bytes(value: Any, indent: int | None = None) -> bytes:
+    """A value as JSON, with a line break at the end.
+
+    Raises:
+        ValueError: a number is NaN or infinite. JSON has no such numbers.
+    """
     text = json.dumps(value, allow_nan=False, indent=indent, ensure_ascii=False)
-    write_atomically(path, (text + "\n").encode())
+    # JSON escapes a backslash with another one.
+    return utf8(_SURROGATE.sub(lambda match: f"\\\\u{ord(match[0]):04x}", text) + "\n")
+
+
+def utf8(text: str) -> bytes:
+    r"""A text as UTF-8. A byte of a file name that is not UTF-8 becomes, for example, `\udcff`."""
+    return text.encode(errors="backslashreplace")
 
 
 def read_json(path: Path) -> Any:

@@ -6,6 +6,7 @@ wrong: at the member of a list if the member sets this field, otherwise at the c
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,10 +27,13 @@ def undecidable(claim: Claim, suite: Suite) -> Iterator[Complaint]:
     """Why no results of the suite could decide a claim, with locations relative to the claim."""
     measurable = True
     for member, quantity in zip(claim.members, claim.quantities, strict=True):
-        for operand in quantity.operands:
-            for problem in problems_of(operand, suite):
-                measurable = False
-                yield _placed(member, problem)
+        own, *references = [list(problems_of(operand, suite)) for operand in quantity.operands]
+        for problem in own:
+            measurable = False
+            yield _placed(member, problem)
+        for problem in (problem for problems in references for problem in problems if problem not in own):
+            measurable = False
+            yield _placed_in_reference(member, quantity, problem)
     if measurable:  # else a quantity may have no runs, and the kind's own checks compare runs
         yield from claim.undecidable(suite)
 
@@ -106,11 +110,15 @@ def _no_fit(field: str, value: Any, runs: list[Run], own: Callable[[Run], str]) 
     name = value["name"] if isinstance(value, dict) else field_text("size", value)
     if not isinstance(value, dict) or name not in available:
         return f"has {label} '{name}'{did_you_mean(name, available)}"
-    options = ", ".join(f"{key} = {option}" for key, option in value.items() if key != "name")
+    options = ", ".join(f"{key} = {_as_written(value[key])}" for key in value if key != "name")
     fields = {key for run in runs if own(run) == name for key in _fields(run, field)}
     unknown = [key for key in value if key != "name" and key not in fields]
     hint = f": unknown key '{unknown[0]}'{did_you_mean(unknown[0], sorted(fields))}" if unknown else ""
     return f"has {label} '{name}' with {options}{hint}"
+
+
+def _as_written(option: Any) -> str:
+    return option if isinstance(option, str) else json.dumps(option, ensure_ascii=False)
 
 
 def _fields(run: Run, field: str) -> set[str]:
@@ -199,6 +207,18 @@ def _positions_in_words(positions: Sequence[int], near: int) -> str:
         return f"{first} to {last}"
     nearest = sorted(sorted(positions, key=lambda position: abs(position - near))[:2])
     return f"one of {len(positions)} from {first} to {last}; the nearest: {nearest[0]} and {nearest[1]}"
+
+
+def _placed_in_reference(member: Member, quantity: Quantity, problem: Problem) -> Complaint:
+    """The problem as a complaint, at the reference of a quantity if the reference sets the field."""
+    key, reference = ("minus", quantity.minus) if quantity.minus else ("relative_to", quantity.relative_to)
+    is_own = member.place is not None and key in member.quantity.model_fields_set
+    place = (*(member.place if is_own and member.place is not None else ("measure",)), key)
+    if problem.field is None:
+        return Complaint(place, problem.text)
+    if reference is not None and problem.field in reference.model_fields_set:
+        return Complaint((*place, problem.field, "name"), problem.text)
+    return _placed(member, problem)
 
 
 def _placed(member: Member, problem: Problem) -> Complaint:

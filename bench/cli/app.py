@@ -35,13 +35,46 @@ COMMANDS: dict[str, str] = {
 }
 """By name, the first line of the docstring of `command` in the module of that name, for `bench --help`."""
 
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "plan": ("bench plan quick", "bench plan paper --summary --set precision=tf32"),
+    "run": (
+        "bench run quick",
+        "bench run suites/mine.yaml --filter 'architecture=mamba*' --limit 2",
+        "bench run suites/mine.yaml --for 9m",
+        "bench run suites/mine.yaml --cluster slurm --dry-run",
+    ),
+    "status": ("bench status quick", "bench status suites/mine.yaml --watch"),
+    "logs": ("bench logs 1a2b3c --follow",),
+    "failures": ("bench failures suites/mine.yaml",),
+    "cancel": ("bench cancel suites/mine.yaml",),
+    "report": ("bench report quick", "bench report"),
+    "check": ("bench check quick --verbose", "bench check suites/mine.yaml --null"),
+    "compare": ("bench compare results other/results --tolerance 0.1",),
+    "evaluate": ("bench evaluate 1a2b3c --set n_points=82", "bench evaluate 1a2b3c --task decision_tree"),
+    "export": ("bench export runs.csv", "bench export positions.csv --table positions"),
+    "speed": ("bench speed quick", "bench speed --sizes 2x128,8x64 --architectures mamba,transformer"),
+    "withdraw": (
+        "bench withdraw",
+        "bench withdraw --filter 'commit=1a2b3c*' --reason 'the kernel was wrong'",
+        "bench withdraw --filter 'commit=1a2b3c*' --undo",
+    ),
+    "doctor": ("bench doctor", "bench doctor --train 2000"),
+    "init": ("bench init", "bench init parity --plugin --claims"),
+    "suites": ("bench suites",),
+    "architectures": ("bench architectures --size 2x128", "bench architectures mamba"),
+    "tasks": ("bench tasks", "bench tasks sparse_parity"),
+    "schema": ("bench schema claims > claims.json",),
+}
+"""By name, command lines for the end of the command's help."""
+
 
 def load(name: str) -> Any:
     """Import a command's module and return its Click command."""
     command = importlib.import_module(f"bench.cli.{name}").command
     text = paragraphs(inspect.cleandoc(command.__doc__))
+    examples = "\n\n".join(("For example:", *EXAMPLES[name]))
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-    single.command(name, cls=Command, help=text)(command)
+    single.command(name, cls=Command, help=text, epilog=examples)(command)
     return typer.main.get_command(single)
 
 

@@ -13,7 +13,7 @@ import typer
 
 from bench.cli import printing
 from bench.errors import UserError
-from bench.files import write_atomically
+from bench.files import utf8, write_atomically
 from bench.names import name_fault
 from bench.suite import shipped
 
@@ -83,7 +83,7 @@ def init(target: str, plugin: bool, claims: bool) -> None:
     suite.parent.mkdir(parents=True, exist_ok=True)
     out = printing.Output()
     for path, text in files.items():
-        write_atomically(path, text.encode())
+        write_atomically(path, utf8(text))
         out.say(f"Wrote {path}")
     out.say(f"Next: bench run {words['suite']}")
 

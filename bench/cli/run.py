@@ -136,14 +136,21 @@ def command(
     cluster: Annotated[str, typer.Option(help="Where to train: local (this machine) or slurm.")] = "local",
     cluster_config: Annotated[
         Path | None,
-        typer.Option(help="Site file of the cluster.", show_default="~/.config/bench/cluster.yaml"),
+        typer.Option(
+            help="Site file of the cluster, in YAML (bench/guide/cluster.md).",
+            show_default="~/.config/bench/cluster.yaml",
+        ),
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="With slurm: follow the jobs until they end.")] = False,
     snapshot: Annotated[
         bool, typer.Option("--snapshot", help="With slurm: jobs run a copy of the code as it is now.")
     ] = False,
 ) -> None:
-    """Train a suite's missing runs, here or on a cluster. Run it again to resume after a stop."""
+    """Train a suite's missing runs, here or on a cluster. Run it again to resume after a stop.
+
+    Exit code 0: no run has failed. 1: a run has failed, now or earlier; bench failures lists causes. 2:
+    nothing was trained. 75: the time of --for is over, and runs are left.
+    """
     if scan is not None:
         if kernels != "auto":
             raise UserError("--scan is the former name of --kernels; give --kernels only")

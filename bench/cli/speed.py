@@ -17,7 +17,7 @@ from bench.errors import UserError
 from bench.files import check_can_write
 from bench.precision import PRECISIONS
 from bench.speed import records
-from bench.speed.cases import USUAL_PRECISIONS, Grid, distinct, runs_of
+from bench.speed.cases import USUAL_PRECISIONS, USUAL_STACKS, Grid, distinct, runs_of, stacks_of
 from bench.speed.measurement import check_peer, measured, possible, prepared_device
 from bench.speed.picture import draw
 from bench.speed.records import Row
@@ -44,7 +44,13 @@ def command(
             f"{','.join(USUAL_PRECISIONS)}; on a processor fp32)."
         ),
     ] = None,
-    stacks: Annotated[str, typer.Option(help="Numbers of runs in a stack, separated by commas.")] = "1,16",
+    stacks: Annotated[
+        str | None,
+        typer.Option(
+            help="Numbers of runs in a stack, separated by commas (default: "
+            f"{','.join(map(str, USUAL_STACKS))}; on a processor, where every run trains alone, 1)."
+        ),
+    ] = None,
     profile: Annotated[
         bool, typer.Option("--profile", help="Also print and draw the time of each kernel in a step.")
     ] = False,
@@ -68,7 +74,7 @@ def command(
         words(sizes, "--sizes"),
         words(tasks, "--tasks"),
         words(precisions, "--precisions"),
-        numbers(stacks, "--stacks"),
+        None if stacks is None else numbers(stacks, "--stacks"),
     )
     show_speed(grid, SpeedChoices(SuiteChoice.optional(suite, changes), results, output, profile, peer, json))
 
@@ -131,7 +137,12 @@ def show_speed(grid: Grid, choices: SpeedChoices) -> None:
     older = None if choices.output else records.of_device(choices.results, name)
     with Console(stderr=True).status("") as status:
         for record in measured(
-            cases, grid.stacks, device, profile=choices.profile, peer=choices.peer, report=status.update
+            cases,
+            stacks_of(grid, device.type),
+            device,
+            profile=choices.profile,
+            peer=choices.peer,
+            report=status.update,
         ):
             # Stored after every case, so that an interrupted measurement keeps its first cases.
             records.store(path, record.with_older(older))

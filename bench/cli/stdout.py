@@ -61,9 +61,10 @@ def data_stream() -> TextIO:
     """The stream for output: the standard output with which this process was started."""
     stream = sys.stdout if _reserved is None or _reserved.closed else _reserved
     reconfigure = getattr(stream, "reconfigure", None)  # a test's stream may have none
-    if reconfigure is not None and not speaks_utf8(stream):
+    if reconfigure is not None:
         with contextlib.suppress(ValueError, OSError):
-            reconfigure(errors="bench.plain")
+            # UTF-8 lacks only the bytes of file names that are not UTF-8.
+            reconfigure(errors="backslashreplace" if speaks_utf8(stream) else "bench.plain")
     return stream
 
 

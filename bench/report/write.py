@@ -6,7 +6,6 @@ Importing this module loads pandas and matplotlib, but never torch.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from bench.check import to_json
-from bench.files import write_atomically
+from bench.files import json_bytes, utf8, write_atomically
 from bench.paper.exhibits import EXHIBITS, named
 from bench.report.data import budgets, provenance
 from bench.report.data.frame import counts, looks_in, of_runs, results_frame, runs_of, total
@@ -77,9 +76,9 @@ def write_report(
     with contextlib.suppress(OSError, UnicodeDecodeError):
         owner.refuse_other(suite, folder, (folder / OWNER).read_text(encoding="utf-8"))
     written = contents(suite, pool, states or {}, verdicts, findings)
-    written[OWNER] = f"{owner.note(suite, folder)}\n".encode()
+    written[OWNER] = utf8(f"{owner.note(suite, folder)}\n")
     stale = _listed(folder) - written.keys()
-    written[MANIFEST] = "".join(f"{name}\n" for name in sorted(written)).encode()
+    written[MANIFEST] = utf8("".join(f"{name}\n" for name in sorted(written)))
     for name, data in written.items():
         write_atomically(folder / name, data)
     for name in stale:
@@ -171,7 +170,7 @@ def _table_files(tables: Iterable[Table]) -> dict[str, bytes]:
 
 
 def _json(verdicts: Sequence[Verdict]) -> bytes:
-    return (json.dumps(to_json(verdicts), indent=2, ensure_ascii=False) + "\n").encode()
+    return json_bytes(to_json(verdicts), indent=2)
 
 
 def _listed(folder: Path) -> set[str]:

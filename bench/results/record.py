@@ -62,11 +62,20 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 
+ROUNDING = 1e-4
+"""Relative rounding of a recorded score, which has five significant digits, and a margin."""
+FLOAT32_ROUNDING = 1e-6
+"""Relative rounding of a score of one prompt, and a margin."""
+FLOAT32_SMALLEST = 1.2e-38
+"""Below it, a score of one prompt has fewer digits, or is 0."""
+
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 """A score and its standard error over prompts."""
 Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
 """A whole number that every reader can hold."""
 Count = Annotated[int, Field(ge=1, le=2**53)]
+Seed = Annotated[int, Field(ge=0, lt=2**64)]
+"""As `bench.run.Run.seed`."""
 Flops = Annotated[int, Field(ge=1, le=10**40)]
 Seconds = Annotated[float, Field(ge=0, le=2e11)]
 """A duration, or a time since 1970 that the calendar has."""
@@ -111,7 +120,7 @@ class RecordedRun(Part):
     batch_size: Count
     steps: Count
     checkpoints: list[Count]
-    seed: Whole
+    seed: Seed
     precision: str
     evaluation_prompts: Count
     stop: Stop | None = None
@@ -403,6 +412,7 @@ class RunRecord(Part):
                 yield f"finished without a checkpoint at its last step, {self.last_step}"
             if not self.per_prompt.report:
                 yield "finished without the scores of each prompt"
+        yield from self._score_faults()
         yield from self._stop_faults()
         yield from self._tested_step_faults()
         yield from self._column_faults()
@@ -424,6 +434,27 @@ class RunRecord(Part):
             yield f"stopped at step {stop.step}, where its stop rule ends it at step {end}"
         if self.last is not None and self.last.step > end:
             yield f"a checkpoint at step {self.last.step}, after its end at step {end}"
+
+    def _score_faults(self) -> Iterator[str]:
+        """A last score that is not the mean of the scores of each prompt, as after an edit by hand."""
+        if self.last is None or not self.per_prompt.report:
+            return
+        scores = self.last.evaluations[MAIN]
+        if self.facts.headline is not None and scores.headline is None:
+            return  # the oldest results: the score is at a mark that the file may not describe
+        stated = (scores.headline or scores.overall)[0]
+        if self.facts.headline is None and stated != scores.overall[0]:
+            both = f"overall {scores.overall[0]:g} and headline {stated:g} of the last '{MAIN}'"
+            yield f"{both} differ, and are one number for this task: changed after training"
+        data = binascii.a2b_base64(self.per_prompt.report)
+        values = struct.unpack(f"<{len(data) // 4}f", data)
+        mean = sum(values) / len(values)
+        difference = abs(mean - stated) - ROUNDING * abs(stated)
+        if difference > FLOAT32_SMALLEST and difference > FLOAT32_ROUNDING * max(map(abs, values)):
+            yield (
+                f"the last score of '{MAIN}' is {stated:g}, where the mean over its prompts (per_prompt) is "
+                f"{mean:.5g}: changed after training"
+            )
 
     def _tested_step_faults(self) -> Iterator[str]:
         """A tested checkpoint other than the one with the lowest validation loss so far."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError, did_you_mean
-from bench.files import parse_json, try_to_write, write_atomically
+from bench.files import json_bytes, parse_json, try_to_write, write_atomically
 from bench.models.sizes import size_key
 from bench.results.reading import NotARecord, read, read_evaluation
 from bench.results.record import BaselinesRecord, EvaluationRecord, Record, RunRecord, same_numbers
@@ -108,9 +107,9 @@ def store_evaluation(path: Path, value: dict[str, Any]) -> None:
         NotARecord: when they are not whole.
         OSError: when they cannot be written.
     """
-    text = json.dumps(value, allow_nan=False, ensure_ascii=False) + "\n"
-    read_evaluation(parse_json(text.encode()))
-    write_atomically(path, text.encode())
+    data = json_bytes(value)
+    read_evaluation(parse_json(data))
+    write_atomically(path, data)
 
 
 def store(path: Path, result: dict[str, Any], otherwise: Path | None = None) -> None:
@@ -126,16 +125,16 @@ def store(path: Path, result: dict[str, Any], otherwise: Path | None = None) -> 
         OSError: when it cannot be written and `otherwise` is None; always when the disk is full.
         NotARecord: when the result is not whole and `otherwise` is None.
     """
-    text = json.dumps(result, allow_nan=False, ensure_ascii=False) + "\n"
+    data = json_bytes(result)
     try:
-        read(parse_json(text.encode()))
-        _keep_replaced(path, text.encode())
-        write_atomically(path, text.encode())
+        read(parse_json(data))
+        _keep_replaced(path, data)
+        write_atomically(path, data)
     except (OSError, NotARecord) as error:
         if otherwise is None or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
             raise
         copy = otherwise / "result.json"
-        write_atomically(copy, text.encode())
+        write_atomically(copy, data)
         reason = error.strerror if isinstance(error, OSError) else error
         raise NotStored(f"{path}: cannot be stored ({reason}); the result is kept in {copy}") from error
 

@@ -21,6 +21,8 @@ from bench.tasks import TASKS
 USUAL_ARCHITECTURES = ("transformer", "s4", "s4_mamba", "mamba", "standard_hybrid", "mambaformer")
 """Those of the paper's figures against FLOPs; the default."""
 USUAL_PRECISIONS = ("fp32", "tf32")
+USUAL_STACKS = (1, 16)
+"""Numbers of members that are timed on a GPU. On a processor every run trains alone."""
 MEMBERS_PER_SEED = 4
 """Members of a stack that share a seed and its prompts."""
 MOST_MEMBERS = 4096
@@ -39,7 +41,7 @@ class Grid:
     sizes: tuple[str, ...] | None = None
     tasks: tuple[str, ...] | None = None
     precisions: tuple[str, ...] | None = None
-    stacks: tuple[int, ...] = (1, 16)
+    stacks: tuple[int, ...] | None = None
 
 
 def runs_of(grid: Grid) -> list[Run]:
@@ -81,6 +83,11 @@ def distinct(runs: Iterable[Run], grid: Grid) -> list[Run]:
     return list(by_shape.values())
 
 
+def stacks_of(grid: Grid, kind: str) -> tuple[int, ...]:
+    """Numbers of members to time on a device of this kind, "cuda" or "cpu"."""
+    return grid.stacks or (USUAL_STACKS if kind == "cuda" else (1,))
+
+
 def stack_of(run: Run, members: int) -> Stack:
     """A stack of `members` runs of one shape: four learning rates for each seed."""
     places = (divmod(index, MEMBERS_PER_SEED) for index in range(members))
@@ -115,10 +122,11 @@ def _check(grid: Grid) -> None:
         for word in words or ():
             if word not in valid:
                 raise UserError(f"{option} {word}{did_you_mean(word, valid, otherwise)}")
-    if any(stack < 1 for stack in grid.stacks):
-        raise UserError(f"--stacks {min(grid.stacks)}: a stack has at least one member")
-    if any(stack > MOST_MEMBERS for stack in grid.stacks):
-        raise UserError(f"--stacks {max(grid.stacks)}: at most {MOST_MEMBERS:,} members can be timed")
+    for members in grid.stacks or ():
+        if members < 1:
+            raise UserError(f"--stacks {members}: a stack has at least one member")
+        if members > MOST_MEMBERS:
+            raise UserError(f"--stacks {members}: at most {MOST_MEMBERS:,} members can be timed")
 
 
 def _sizes(words: Sequence[str]) -> list[Size]:

@@ -23,6 +23,8 @@ from bench.strict_yaml.numbers import FRACTION, WHOLE_NUMBER
 T = TypeVar("T", bound=BaseModel)
 MOST_KEYS = 8
 """A complaint about a value that should be a mapping names its keys if there are no more than these."""
+_WORD = re.compile(r"\w+(?:-\w+)*")
+"""A word of a message that may be a key, such as `steps` or `job-name`."""
 Loc = tuple[str | int, ...]
 """Keys and indices from the root of some data to a part of it."""
 
@@ -200,7 +202,7 @@ def _complaint(error: Any, loc: Loc, value: Any, model: type[BaseModel]) -> Comp
         case "value_error" | "assertion_error":
             message = str(context["error"])
             loc = _narrowed(loc, value, message)
-            named = _name(loc) in re.findall(r"\w+", message)
+            named = _name(loc) in _WORD.findall(message)
             return Complaint(loc, message if named else _about(loc, message))
         case _:
             return Complaint(loc, _about(loc, _message(kind, context, value, error["msg"])))
@@ -268,7 +270,7 @@ def _existing(loc: Loc, data: Any) -> tuple[Loc, Any]:
 def _narrowed(loc: Loc, value: Any, message: str) -> Loc:
     """The location of the first key that a rule about a whole mapping names in its message."""
     if isinstance(value, Mapping):
-        for word in re.findall(r"\w+", message):
+        for word in _WORD.findall(message):
             if word in value:
                 return (*loc, word)
     return loc

@@ -2,7 +2,8 @@
 
 The rules are close to those of the YAML 1.2 core schema: `no` and `on` are text, `1e-4` is a
 number, `500_000` is a whole number, `0123`, `1:30` and `2024-02-04` are text. A duplicate key, a
-key that is not text, NaN, an infinity and a tag outside the core schema are errors.
+key that is not text, NaN, an infinity, an escape of a control character and a tag outside the core
+schema are errors.
 
     document = read(Path("suites/paper.yaml"))
     suite = validate(document, SuiteFile)          # raises InvalidFile, every problem on its own line
@@ -35,6 +36,8 @@ MOST_LEVELS = 100
 """Largest depth of nested lists and mappings."""
 MOST_REPEATED = 100_000
 """Largest number of values that all aliases of a file together may stand for."""
+_NO_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters, except the tab and the line break, and halves of surrogate pairs."""
 
 _CORE = "tag:yaml.org,2002:"
 """Prefix of the tags of YAML's core schema."""
@@ -328,6 +331,8 @@ def _entries(node: yaml.MappingNode, problems: _Problems) -> Iterator[tuple[str,
             problems.append((_at(key), f"{shown} is not text, put it in quotes"))
         elif key.value == "<<":
             problems.append((_at(key), "merge keys (<<) are not supported, write the keys out"))
+        elif fault := _character_fault(key.value):
+            problems.append((_at(key), fault))
         elif key.value in first:
             problems.append((_at(key), f"duplicate key '{key.value}' (first on line {first[key.value]})"))
         else:
@@ -340,6 +345,8 @@ def _scalar(node: yaml.ScalarNode, problems: _Problems) -> str | int | float | b
     kind, text = node.tag.removeprefix(_CORE), node.value
     try:
         match kind:
+            case "str" if fault := _character_fault(text):
+                problems.append((_at(node), fault))
             case "str":
                 return str(text)
             case "null":
@@ -359,6 +366,13 @@ def _scalar(node: yaml.ScalarNode, problems: _Problems) -> str | int | float | b
     except (ValueError, KeyError):
         problems.append((_at(node), f"'{text:.40}' is not a value of type {kind}"))
     return None
+
+
+def _character_fault(text: str) -> str | None:
+    """What is wrong with a text that no text file could contain unescaped; None if nothing is."""
+    if (match := _NO_TEXT.search(text)) is None:
+        return None
+    return f"text contains \\u{ord(match[0]):04x}, which is not a printable character: leave it out"
 
 
 def _tag_of(node: yaml.Node) -> str:

@@ -112,7 +112,8 @@ def _grid_runs(
     cells = [cell for part in parts for cell in _cells(part, loc, complaints)]
     _values(stated, "protocol", complaints)
     # With mistakes in the lists, or with lists from the command line, an exclusion may match nothing.
-    must_match = len(complaints) == before and not stated.changed
+    mistaken = len(complaints) > before or stated.broken or any(stated.lacks(key) for key in NEEDED)
+    must_match = not mistaken and not stated.changed
     remaining = _without_excluded(cells, exclude, (*loc, "exclude"), complaints, must_match)
     if not stated.steps or "checkpoints" in stated.broken:
         return

@@ -203,6 +203,23 @@ def test_a_claim_that_says_nothing_testable_is_refused(tmp_path: Path, kind: str
             "expected one of: transformer, mamba, s4",
         ),
         (
+            "{experiment: regression, architecture: mamba, minus: {architecture: lstm}}",
+            "5:82",
+            "no run of experiment 'regression' has architecture 'lstm', "
+            "expected one of: transformer, mamba, s4",
+        ),
+        (
+            "{experiment: regression, architecture: mamba, relative_to: {experiment: sprse}}",
+            "5:86",
+            "suite 'quick' has no experiment 'sprse', did you mean 'sparse'?",
+        ),
+        (
+            "{experiment: regression, architecture: {name: mamba, mixer: true}}",
+            "5:60",
+            "no run of experiment 'regression' has architecture 'mamba' with mixer = true: "
+            "unknown key 'mixer', expected one of: convolution, expand, state",
+        ),
+        (
             "{experiment: regression, architecture: mamba, size: xsmall}",
             "5:66",
             "size: unknown group 'xsmall', did you mean 'x-small'?",

@@ -230,8 +230,8 @@ def test_a_measure_says_where_the_number_is_read(measure: dict[str, Any], expect
 
 def test_an_earlier_checkpoint_is_read_where_it_is_asked_for() -> None:
     run = run_of()
-    result = finished(run, 0.5)
-    for number, score in zip((0.5, 0.3, 0.1), result["checkpoints"], strict=True):
+    result = finished(run, 0.1)
+    for number, score in zip((0.5, 0.3), result["checkpoints"], strict=False):
         score["evaluations"]["report"]["overall"] = [20 * number, 0.0]
     for step, expected in ((100_000, 0.5), (300_000, 0.3), (None, 0.1)):
         claim = {**value(expected=expected, absolute=1e-9), "measure": {"step": step}}

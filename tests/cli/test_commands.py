@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -343,7 +345,9 @@ def test_check_succeeds_when_every_claim_holds(trained: tuple[Path, str]) -> Non
 def test_check_fails_when_a_number_is_wrong(done: Path) -> None:
     path = result_of(done, "mamba")
     result = json.loads(path.read_text())
-    result["checkpoints"][-1]["evaluations"]["report"]["overall"][0] = 1e9
+    report = result["checkpoints"][-1]["evaluations"]["report"]
+    report["overall"][0] = report["headline"][0] = 1e9
+    result["per_prompt"]["report"] = base64.b64encode(struct.pack("<2f", 1e9, 1e9)).decode()
     path.write_text(json.dumps(result))
     output = said(bench("check", "suites/tiny.yaml", cwd=done), 1)
     assert re.search(r"^contradicted +mamba_is_trained +\S.* ≤ 1e6 *$", output, re.MULTILINE)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.cli.app import COMMANDS, load
+from bench.cli.app import COMMANDS, EXAMPLES, load
 
 OWN = {
     ("--set", "evaluate"): "settings of a task, not of a suite",
@@ -62,3 +64,17 @@ def test_every_option_is_explained_in_sentences() -> None:
 def test_commands_about_single_runs_take_a_filter_and_a_share(command: str, present: bool) -> None:
     for name in ("--filter", "--shard"):
         assert (command in options()[name]) == present
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_examples_that_it_understands(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other/results").mkdir(parents=True)
+    (tmp_path / "results").mkdir()
+    assert EXAMPLES[command]
+    for example in EXAMPLES[command]:
+        bench, name, *words = shlex.split(example.partition(" > ")[0])
+        assert (bench, name) == ("bench", command)
+        load(command).make_context(command, words)

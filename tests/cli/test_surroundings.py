@@ -195,3 +195,21 @@ def test_runs_train_although_the_standard_streams_are_closed(tmp_path: Path) -> 
     assert done.returncode == 0
     (run,) = suites.load(tmp_path / "suites/one.yaml").runs
     assert load_run(tmp_path / "results", run) is not None
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="other file systems refuse such names")
+def test_a_folder_whose_name_is_not_utf8_is_as_good_as_another(place: Path) -> None:
+    """Names made under another locale, as on older clusters, and a terminal of strict UTF-8."""
+    folder = os.fsdecode(b"m\xfcller")
+    shutil.copytree(place, place / folder)
+    strict = {"PYTHONIOENCODING": "utf-8:strict"}
+    suite, results = f"{folder}/suites/one.yaml", f"{folder}/results"
+    shown = said(bench("report", suite, "--results", results, "--reports", folder, cwd=place, **strict))
+    assert r"m\udcfcller/one/index.html" in shown
+    assert r"m\udcfcller" in (place / folder / "one/index.html").read_text(encoding="utf-8")
+    assert as_json(bench("plan", suite, "--results", results, "--json", cwd=place, **strict))["runs"]
+    said(bench("init", f"{folder}/new", "--claims", "--plugin", cwd=place, **strict))
+    words = ["withdraw", "--results", results, "--filter", "id=*", "--reason", folder]
+    assert r"m\udcfcller" in said(bench(*words, cwd=place, **strict))
+    assert r"m\udcfcller" in said(bench("withdraw", "--results", results, cwd=place, **strict))

@@ -19,7 +19,7 @@ from bench.optimizers import AdamW
 from bench.report.data.estimates import tasks_of
 from bench.report.data.frame import looks_in, results_frame
 from bench.report.data.references import references_frame
-from bench.report.figures.axes import logarithmic
+from bench.report.figures.axes import log_limits, logarithmic
 from bench.report.figures.drawing import Drawing
 from bench.report.figures.flops import panel_of
 from bench.report.figures.layout import (
@@ -33,7 +33,7 @@ from bench.report.figures.layout import (
     wrapped,
 )
 from bench.report.figures.panel import absence_notes
-from bench.report.figures.references import curves, levels
+from bench.report.figures.references import Reference, curves, levels, name_lines, room_for_names
 from bench.report.page.exhibits import drawn_exhibit
 from bench.report.page.sections import section
 from bench.report.style import MUTED, RC, in_style
@@ -309,3 +309,16 @@ def test_the_label_of_a_tick_at_the_end_of_an_axis_is_moved_inside() -> None:
         assert cut_texts(grid.figure) == ["2×10¹¹"]
         keep_text_inside(grid.figure)
         assert cut_texts(grid.figure) == []
+
+
+@pytest.mark.parametrize("scores", [(5e-324, 5e-324), (1e-300, 1e38), (1e38, 1e38), (0.0, 5e-324, 1.0)])
+def test_scores_at_the_ends_of_floats_have_an_axis_and_names(scores: tuple[float, ...]) -> None:
+    axes = Figure().add_subplot()
+    axes.plot(range(len(scores)), scores)
+    low, high = room_for_names(*log_limits(scores), 2.0, logarithmic=True, below=True)
+    logarithmic(axes, "y", low, high)
+    assert 0 < low < high < float("inf")
+    axes.set_yscale("linear")
+    axes.set_ylim(0, 1)
+    (text,) = name_lines(axes, [Reference("floor", "floor", None, (0.5, 0.5))])
+    assert text.get_text() == "floor"

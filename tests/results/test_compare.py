@@ -26,6 +26,8 @@ def with_prompts(run: Run, scores: Any, **fields: Any) -> dict[str, Any]:
     """A result with these raw scores, one a prompt, and their mean everywhere else."""
     scores = np.asarray(scores, dtype="<f4")
     result = result_of(run, float(scores.mean()) / run.task.error_scale, **fields)
+    report = result["checkpoints"][-1]["evaluations"]["report"]
+    report["overall"][0] = report["headline"][0] = float(scores.mean())
     result["per_prompt"]["report"] = base64.b64encode(scores.tobytes()).decode()
     return result
 

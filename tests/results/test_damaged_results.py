@@ -10,11 +10,15 @@ from typing import Any
 import damaged_pools
 import pytest
 from command import bench, said
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from synthetic import baselines_of, record_of, result_of, run_of, task_named, write_pool
 
 from bench import results
 from bench.errors import UserError
+from bench.files import as_read
 from bench.results import NotARecord, NotStored, path_of, path_of_baselines, store
+from bench.results.record import RecordedRun
 
 LINEAR = task_named(n_points=5)
 RUN = run_of(LINEAR)
@@ -86,6 +90,14 @@ def setting(*path: str | int, to: Any) -> Any:
         (setting("provenance", "packages", to=["torch"]), "provenance.packages: input should be a valid"),
         (setting("per_prompt", "report", to="AAA"), "per_prompt: is not base64"),
         (setting("per_prompt", "report", to="AADAfw=="), "per_prompt: holds a number that is not finite"),
+        (
+            setting("checkpoints", -1, "evaluations", "report", "overall", 0, to=0.001),
+            "overall 0.001 and headline",
+        ),
+        (
+            setting("checkpoints", -1, "evaluations", "report", "headline", 0, to=0.001),
+            "headline 0.001 of the last 'report' differ",
+        ),
         (setting("run", "learning_rate", to=2e-4), f"id {RUN.id} is not that of the run it records"),
     ],
 )
@@ -102,6 +114,42 @@ def test_a_fault_inside_a_result_is_named_by_its_field(tmp_path: Path, change: A
     assert words in problem
     assert problem.endswith("; set aside")
     assert results.load_run(tmp_path, RUN) is None
+
+
+def test_a_score_that_was_edited_is_noticed_by_the_scores_of_the_prompts(tmp_path: Path) -> None:
+    """Scores are recorded with five digits, so smaller differences are rounding."""
+    path = path_of(tmp_path, RUN)
+    for factor, used in ((0.5, False), (1.001, False), (1.00003, True)):
+        result = json.loads(json.dumps(result_of(RUN)))
+        report = result["checkpoints"][-1]["evaluations"]["report"]
+        report["overall"][0] = report["headline"][0] = factor * report["headline"][0]
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(result))
+        pool = results.load(tmp_path)
+        assert bool(pool.runs) == used
+        assert used or "the mean over its prompts (per_prompt) is" in pool.problems[0]
+
+
+def positive(most: int) -> st.SearchStrategy[int]:
+    return st.integers(1, most) | st.just(most)
+
+
+@given(
+    seed=st.integers(0, 2**64 - 1) | st.just(2**64 - 1),
+    steps=positive(10**12),
+    batch_size=positive(10**9),
+    evaluation_prompts=st.integers(2, 10**9) | st.just(10**9),
+    learning_rate=st.floats(0, exclude_min=True, allow_infinity=False),
+    clip=st.floats(0, exclude_min=True, allow_infinity=False),
+    layers=positive(1_000),
+    width=positive(2_000).map(lambda part: 8 * part),
+)
+@settings(max_examples=60, deadline=None)
+def test_every_run_that_a_suite_takes_can_be_stored(steps: int, **fields: Any) -> None:
+    """What is refused after training is lost."""
+    run = run_of(LINEAR, steps=steps, checkpoints=(steps,), **fields)
+    recorded = RecordedRun.model_validate(as_read(run.identity()))
+    assert (recorded.seed, recorded.learning_rate, recorded.steps) == (run.seed, run.learning_rate, steps)
 
 
 @pytest.mark.parametrize("value", [None, {}, [None], "least squares"])

@@ -47,7 +47,7 @@ def a_result(run: Run) -> dict[str, object]:
                   "size_group": "x-small"},
         "checkpoints": [{"step": 100, "training_flops": 5, "training_flops_full_length": 6,
                          "evaluations": {"report": evaluation, "selection": {"overall": [12.0, 0.5]}}}],
-        "per_prompt": {"report": "AACAPw=="},
+        "per_prompt": {"report": "AAAgQQ=="},
         "prompts": {name: {"count": run.evaluation_prompts, "sha256": "a"} for name in NAMES},
         "curve": {"step": [], "loss": [], "gradient_norm": []}, "provenance": {},
     }  # fmt: skip
@@ -59,7 +59,7 @@ def test_a_result_is_found_again_under_its_run(tmp_path: Path) -> None:
     assert results.load(tmp_path).runs.keys() == {run.id}
     assert results.load_run(tmp_path, run) is not None
     assert results.load_run(tmp_path, a_run(seed=1)) is None
-    assert results.per_prompt(results.read_run(a_result(run))).tolist() == [1.0]
+    assert results.per_prompt(results.read_run(a_result(run))).tolist() == [10.0]
 
 
 def test_the_file_name_is_for_people_and_never_read(tmp_path: Path) -> None:

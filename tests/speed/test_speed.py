@@ -28,7 +28,7 @@ from bench.errors import UserError
 from bench.run import Run
 from bench.speed import measure as measuring
 from bench.speed import records
-from bench.speed.cases import USUAL_ARCHITECTURES, Grid, distinct, runs_of, stack_of
+from bench.speed.cases import USUAL_ARCHITECTURES, Grid, distinct, runs_of, stack_of, stacks_of
 from bench.speed.measure import REPEATS, measure, roofline, seconds_per_call
 from bench.speed.picture import LONGEST_NAME, by_group, draw, largest, short_name
 from bench.speed.profile import device_events, group_of, summed
@@ -54,6 +54,12 @@ def test_the_default_grid_is_the_papers_six_architectures_in_both_precisions() -
     assert {(run.size.layers, run.size.width, run.task.name) for run in runs} == {
         (2, 128, "linear_regression")
     }
+
+
+def test_stacks_are_timed_where_runs_train_in_stacks() -> None:
+    assert stacks_of(Grid(), "cuda") == (1, 16)
+    assert stacks_of(Grid(), "cpu") == (1,)
+    assert stacks_of(Grid(stacks=(1, 4)), "cpu") == (1, 4)
 
 
 @pytest.mark.parametrize("members", [1, 3, 4, 10])

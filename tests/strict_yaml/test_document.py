@@ -352,10 +352,26 @@ def test_what_was_added_to_a_value_points_at_the_value(tmp_path: Path) -> None:
 
 
 def test_a_problem_is_one_line_whatever_the_value_contains(tmp_path: Path) -> None:
-    """Also no sequence that a terminal obeys."""
-    text = 'rate: "a\\nb"\n"fl\\e[2Jag": true\nsteps: "é\\u2028\\u00a0×"\n'
+    text = 'rate: "a\\nb"\n"fl\\u2028ag": true\nsteps: "é\\u2028\\u00a0×"\n'
     assert complaints(tmp_path, text) == [
         r"x.yaml:1:7: rate: expected a number, got 'a\nb'",
-        r"x.yaml:2:1: unknown key 'fl\x1b[2Jag', did you mean 'flag'?",
+        r"x.yaml:2:1: unknown key 'fl\u2028ag', did you mean 'flag'?",
         "x.yaml:3:8: steps: expected a whole number, got 'é\\u2028\u00a0×'",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "shown"),
+    [
+        (r'flag: "\ud800"', "1:7", r"\ud800"),
+        (r'flag: "a\0b"', "1:7", r"\u0000"),
+        (r'"fl\e[2Jag": true', "1:1", r"\u001b"),
+        (r'more: [x, {"\x85": 1}]', "1:12", r"\u0085"),
+    ],
+)
+def test_a_character_that_no_text_needs_is_refused_in_its_place(
+    tmp_path: Path, text: str, place: str, shown: str
+) -> None:
+    """A half of a surrogate pair cannot be written as UTF-8; a terminal obeys control characters."""
+    (problem,) = complaints(tmp_path, text)
+    assert problem.startswith(f"x.yaml:{place}: text contains {shown}, which is not a printable character")

@@ -603,3 +603,18 @@ def test_reading_a_suite_imports_no_torch() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root
     )
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_a_list_that_is_missing_is_the_only_fault_beside_exclusions(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(
+        "name: x\nexperiments:\n  a:\n    asks: [linear_regression]\n    architectures: [mamba]\n"
+        "    sizes: [small]\n    learning_rates: [1e-3]\n    steps: 10\n"
+        "    exclude: [{architecture: mamba}]\n"
+    )
+    with pytest.raises(InvalidFile) as refused:
+        load(path)
+    assert [problem.split(": ", 1)[1] for problem in refused.value.problems] == [
+        "missing key 'tasks'",
+        "unknown key 'asks', did you mean 'tasks'?",
+    ]

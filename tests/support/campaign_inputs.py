@@ -1,4 +1,4 @@
-"""Suites and claims files that are shipped, with a few random mutations, through plan and check.
+"""Suites, claims and findings that are shipped, and a site file, with a few random mutations.
 
 Whatever a file has become, there is no traceback and no endless work, and a refusal names a place in a file.
 """
@@ -13,18 +13,37 @@ import shutil
 import signal
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from command import ROOT
 
+from bench.check import claims as claims_of
+from bench.check import findings as findings_of
 from bench.cli.arguments import SuiteChoice
 from bench.cli.check import CheckOptions, check_suite
 from bench.cli.plan import show_plan
+from bench.dispatch.slurm.site import load_site
 from bench.errors import InvalidFile, UserError
 
 SUITES = ROOT / "suites"
-USUAL, LARGE = ("quick", "pilot", "tasks"), "paper"
+USUAL, LARGE = ("quick", "pilot", "tasks", "parity"), "paper"
+SITE = """\
+partition: gpu
+gres: nvme:3
+gpus_per_node: 4
+gpu_memory_gb: 80.5
+cpus_per_task: 8
+mem_gb: 64
+timeout_min: 300
+signal_delay_s: 120
+setup: [module load cuda/12.4, "export A=b"]
+sbatch: {nice: 100, hold: false, comment: hello}
+device: cuda
+workers: 2
+"""
+SITE_SHARE = 0.25
 LARGE_SHARE = 0.03
 """The paper's files take seconds to read."""
 MOST_SECONDS = 60
@@ -36,7 +55,7 @@ VALUES = [
     "2024-02-04", "[[[[]]]]", "[1, 1]", "{a: 1}", "{name: mamba}", "{name: adamw}", "text", "'a/b'",
     "a" * 300, "!!python/object:os.system x", "!!set {a}", "&a [*a]", "*nobody", "<<", "{every: 1}",
     "Figure 99", "'\\0'", '"\\u2028"', "é", "transformer+init=torch", "s4_mamba+dropout=0.0", "*",
-    "mamba, mamba", "left_out",
+    "mamba, mamba", "left_out", '"\\ud800"', '"\\x00"',
 ]  # fmt: skip
 FRAGMENTS = [
     "\t", "\x00", "\ufeff", "é", "'", '"', "[", "]", "{", "}", ":", ": ", ",", "#", "&a ", "*a", "- ", "|",
@@ -140,28 +159,50 @@ def _limited() -> Iterator[None]:
 
 
 def mutated_inputs(count: int, seed: int) -> Iterator[str]:
-    """The faults of `count` mutated suites or claims files."""
+    """The faults of `count` mutated files."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for case in range(count):
             chance = random.Random(f"{seed} {case}")
+            if chance.random() < SITE_SHARE:
+                site = folder / "cluster.yaml"
+                site.write_text(mutated(SITE, chance), encoding="utf-8", errors="surrogatepass")
+                if fault := _fault([partial(_read_site, site)]):
+                    yield f"seed {seed} case {case} ({site.name}): {fault}"
+                continue
             suite = LARGE if chance.random() < LARGE_SHARE else chance.choice(USUAL)
-            files = [folder / f"{suite}.yaml", folder / f"{suite}.claims.yaml"]
+            files = [folder / f"{suite}{kind}.yaml" for kind in ("", ".claims", ".findings")]
             for file in files:
                 if (SUITES / file.name).exists():
                     shutil.copy(SUITES / file.name, file)
             victim = chance.choice([file for file in files if file.exists()])
             text = mutated(victim.read_text(encoding="utf-8"), chance)
             victim.write_text(text, encoding="utf-8", errors="surrogatepass")
-            if fault := _fault(files[0], folder / "results"):
+            if fault := _fault(_readers(files[0], folder / "results")):
                 yield f"seed {seed} case {case} ({victim.name}): {fault}"
 
 
-def _fault(suite: Path, results: Path) -> str | None:
-    """What is wrong with how a suite and its claims are read, or None."""
-    commands: list[Callable[[], object]] = [lambda: show_plan(SuiteChoice.of(suite), results, as_json=True)]
-    if suite.with_name(f"{suite.stem}.claims.yaml").exists():
-        commands.append(lambda: check_suite(SuiteChoice.of(suite), results, CheckOptions(as_json=True)))
+def _readers(suite: Path, results: Path) -> Iterator[Callable[[], object]]:
+    """What reads a suite, its claims and its findings."""
+    yield lambda: show_plan(SuiteChoice.of(suite), results, as_json=True)
+    if claims_of.path_for(suite).exists():
+        yield lambda: check_suite(SuiteChoice.of(suite), results, CheckOptions(as_json=True))
+    if findings_of.path_for(suite).exists():
+        yield lambda: _read_findings(suite)
+
+
+def _read_site(path: Path) -> None:
+    load_site(path).parameters("name", 2)
+
+
+def _read_findings(suite: Path) -> None:
+    loaded = SuiteChoice.of(suite).load()
+    claims = claims_of.load(claims_of.path_for(suite), loaded).claims
+    findings_of.load(findings_of.path_for(suite), loaded, claims)
+
+
+def _fault(commands: Iterable[Callable[[], object]]) -> str | None:
+    """What is wrong with how files are read, or None."""
     for command in commands:
         try:
             with _limited(), contextlib.redirect_stdout(io.StringIO()):

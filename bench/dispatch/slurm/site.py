@@ -14,11 +14,12 @@ setup: [module load cuda/12.4]
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from bench.errors import UserError
 from bench.frozen import Frozen
@@ -27,6 +28,7 @@ from bench.strict_yaml.document import read, validate
 SET_BY_BENCH: Mapping[str, str] = {
     "array": "array_parallelism limits how many jobs run at a time",
     "error": "bench logs reads this file",
+    **dict.fromkeys(("gpus", "gpus-per-node", "gpus-per-task", "gres"), "use gpus_per_node or gres"),
     "job-name": "bench status and bench cancel find jobs by their names",
     "nodes": "a job runs on one node",
     "ntasks": "--gpus-per-run sets the number of tasks",
@@ -37,6 +39,31 @@ SET_BY_BENCH: Mapping[str, str] = {
     "time": "use timeout_min",
 }
 """Options of sbatch that `sbatch` must not change, and why, or what to use instead."""
+_SBATCH_OPTIONS = ("partition", "account", "qos", "constraint", "exclude", "gres", "cpus_per_task", "mem_gb")
+"""Settings that are options of sbatch, by the same names but for `mem`."""
+LARGEST = 10_000_000
+"""Largest count, and the largest time limit in minutes (19 years), that a setting takes."""
+LONGEST_DELAY_SECONDS = 65_535
+"""Largest time of sbatch's option `--signal`."""
+
+
+def _one_line(text: str) -> str:
+    if "\n" in text:
+        raise ValueError("must be one line")
+    return text
+
+
+def _option(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
+        raise ValueError(f"sbatch has no option '{name}': write its long name without dashes before it")
+    return name
+
+
+Line = Annotated[str, StringConstraints(min_length=1), AfterValidator(_one_line)]
+"""A value in a line `#SBATCH --option=value`. What follows a line break would be a command."""
+Option = Annotated[str, AfterValidator(_option)]
+Command = Annotated[str, StringConstraints(min_length=1)]
+Number = Annotated[int, Field(ge=1, le=LARGEST)]
 
 
 class Site(Frozen):
@@ -52,27 +79,27 @@ class Site(Frozen):
     GPU); jobs of large runs get fewer.
     """
 
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
-    exclude: str | None = None
-    gres: str | None = None
-    gpus_per_node: int | None = Field(default=None, ge=0)
+    partition: Line | None = None
+    account: Line | None = None
+    qos: Line | None = None
+    constraint: Line | None = None
+    exclude: Line | None = None
+    gres: Line | None = None
+    gpus_per_node: int | None = Field(default=None, ge=0, le=LARGEST)
     gpu_memory_gb: float | None = Field(default=None, gt=0, le=1e6)
-    cpus_per_task: PositiveInt | None = None
-    mem_gb: float | None = Field(default=None, gt=0, le=1e6)
-    timeout_min: PositiveInt | None = None
-    signal_delay_s: PositiveInt = 120
-    array_parallelism: PositiveInt = 256
-    setup: tuple[str, ...] = ()
-    teardown: tuple[str, ...] = ()
-    srun_args: tuple[str, ...] = ()
-    python: str | None = None
-    sbatch: Mapping[str, str | int | bool] = Field(default_factory=dict)
+    cpus_per_task: Number | None = None
+    mem_gb: float | None = Field(default=None, ge=0.001, le=1e6)  # sbatch takes 0 for all memory
+    timeout_min: Number | None = None
+    signal_delay_s: int = Field(default=120, ge=1, le=LONGEST_DELAY_SECONDS)
+    array_parallelism: Number = 256
+    setup: tuple[Command, ...] = ()
+    teardown: tuple[Command, ...] = ()
+    srun_args: tuple[Line, ...] = ()
+    python: Line | None = None
+    sbatch: Mapping[Option, Line | int | bool] = Field(default_factory=dict)
     job_hours: float = Field(default=4.0, gt=0, le=1e5)
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    workers: PositiveInt | None = None
+    workers: Number | None = None
 
     @field_validator("sbatch")
     @classmethod
@@ -88,6 +115,23 @@ class Site(Frozen):
             raise ValueError("device cuda needs a GPU, but gpus_per_node is 0: leave out one of them")
         if self.gpus_per_node and self._gpus_in_gres:
             raise ValueError(f"gres {self.gres} and gpus_per_node both request GPUs: leave out one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _options_are_stated_once(self) -> Self:
+        for option in self.sbatch:
+            key = {"mem": "mem_gb"}.get(option, option.replace("-", "_"))
+            if key in self.model_fields_set and key in _SBATCH_OPTIONS:
+                raise ValueError(f"sbatch option {option} and {key} state the same: leave out one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _a_job_has_time_to_train(self) -> Self:
+        if self.signal_delay_s >= 60 * self.minutes:
+            raise ValueError(
+                f"signal_delay_s {self.signal_delay_s} is no less than the time limit of a job "
+                f"({self.minutes} min), so a job would save as soon as it starts"
+            )
         return self
 
     @property
@@ -129,7 +173,7 @@ class Site(Frozen):
             name: the jobs' name.
             spread: GPUs (or processes) that each run is spread over, one task each.
         """
-        plain = ("partition", "account", "qos", "constraint", "exclude", "gres", "cpus_per_task")
+        plain = (key for key in _SBATCH_OPTIONS if key != "mem_gb")
         parameters: dict[str, Any] = {
             key: value for key in plain if (value := getattr(self, key)) is not None
         }
@@ -163,7 +207,7 @@ def default_path() -> Path:
 
 
 def load_site(path: Path | None) -> Site:
-    """Read a site file; without one, every setting has its default.
+    """Read a site file; without one, or without a setting in it, every setting has its default.
 
     Raises:
         UserError: the named file does not exist.
@@ -176,4 +220,5 @@ def load_site(path: Path | None) -> Site:
     elif not path.is_file():
         fault = "is a folder, expected a YAML file" if path.is_dir() else "no such file"
         raise UserError(f"--cluster-config {path}: {fault}")
-    return validate(read(path), Site)
+    document = read(path)
+    return Site() if document.data is None else validate(document, Site)

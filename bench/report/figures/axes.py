@@ -64,10 +64,19 @@ def spans_decades(values: Iterable[float]) -> bool:
     return bool(positive) and max(positive) / min(positive) > 30
 
 
+MOST_DECADES = 200
+"""Powers of ten that a logarithmic axis reaches to either side of 1."""
+
+
 def log_limits(values: Iterable[float]) -> tuple[float, float]:
-    """Limits of a logarithmic axis that shows the positive `values` with some air."""
+    """Limits of a logarithmic axis that shows the positive `values` with some air.
+
+    Values beyond `MOST_DECADES` are outside: floats would have no room for limits around them.
+    """
     positive = [value for value in values if value > 0 and math.isfinite(value)] or [0.1, 1.0]
-    low, high = math.log10(min(positive)), math.log10(max(positive))
+    low, high = (
+        min(max(math.log10(end), -MOST_DECADES), MOST_DECADES) for end in (min(positive), max(positive))
+    )
     air = max(0.06 * (high - low), 0.08)
     return 10 ** (low - air), 10 ** (high + air)
 

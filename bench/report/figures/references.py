@@ -166,6 +166,8 @@ Pixels = np.ndarray[Any, Any]
 """Points, (N, 2)."""
 STEP = 3.0
 """Pixels between sampled points of a line."""
+FARTHEST = 1e5
+"""Pixels. A line that goes farther, to an error of 1e300 perhaps, is sampled no farther."""
 
 
 def _points(axes: Axes) -> Pixels:
@@ -173,7 +175,8 @@ def _points(axes: Axes) -> Pixels:
     parts: list[Pixels] = [np.empty((0, 2))]
     for line in axes.get_lines():
         points = line.get_transform().transform(np.asarray(line.get_xydata(), float))
-        parts.append(_dense(points[np.isfinite(points).all(axis=1)]))
+        points = points[np.isfinite(points).all(axis=1)]
+        parts.append(_dense(points.clip(-FARTHEST, FARTHEST)))
     for scatter in axes.collections:
         offsets = np.asarray(scatter.get_offsets(), float)
         if len(offsets) and scatter.get_offset_transform() is axes.transData:

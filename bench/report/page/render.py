@@ -17,6 +17,7 @@ import jinja2
 from markupsafe import Markup
 
 from bench.digits import scientific
+from bench.files import utf8
 from bench.report.figures.drawing import Drawing
 from bench.report.page.contents import Report
 from bench.report.page.rules import DRAWS_RULE, RULES
@@ -57,7 +58,7 @@ def html(report: Report, drawn: Mapping[str, Mapping[str, bytes]]) -> bytes:
         report=report, fonts=Markup(FONTS), picture=picture, rules=RULES, themes=themes, script=script,
         runs=_embedded(packed(report.runs)),
     )  # fmt: skip
-    return text.encode()
+    return utf8(text)
 
 
 def _embedded(value: Any) -> Markup:
@@ -71,7 +72,7 @@ def markdown_files(report: Report) -> dict[str, bytes]:
 
     def text(template: str, **more: Any) -> bytes:
         words = _environment().get_template(template).render(report=report, rules=RULES, **more)
-        return words.encode()
+        return utf8(words)
 
     return {
         "README.md": text("README.md.j2"),

@@ -66,11 +66,19 @@ def test_a_user_without_a_home_has_the_defaults(monkeypatch: pytest.MonkeyPatch,
 @pytest.mark.parametrize(
     ("text", "place", "reason"),
     [
-        ("sbatch: {job-name: mine}", "1:9", "bench cancel find jobs by their names"),
+        ("sbatch: {job-name: mine}", "1:20", "bench cancel find jobs by their names"),
         ("account: x\nsbatch: {nice: 1, time: 60}", "2:25", "use timeout_min"),
         ("sbatch: {ntasks_per_node: 2}", "1:27", "--gpus-per-run"),
         ("device: cuda\ngpus_per_node: 0", "1:9", "gpus_per_node is 0"),
         ("gres: gpu:h100:2\ngpus_per_node: 4", "1:7", "both request GPUs"),
+        ("sbatch: {gpus-per-node: 4}", "1:25", "use gpus_per_node or gres"),
+        ("mem_gb: 4\nsbatch: {mem: 8G}", "2:9", "leave out one of them"),
+        ("sbatch: {--nice: 1}", "1:18", "without dashes before it"),
+        ("timeout_min: 2", "1:1", "signal_delay_s 120 is no less than the time limit"),
+        ("timeout_min: 20_000_000", "1:14", "must be at most 10000000"),
+        ("mem_gb: 1e-5", "1:9", "must be at least 0.001"),
+        ("partition: ''", "1:12", "must not be empty"),
+        ("account: |\n  a\n  b", "1:10", "must be one line"),
     ],
 )
 def test_settings_that_contradict_bench_or_each_other_are_refused(
@@ -99,8 +107,9 @@ def test_a_resource_that_is_no_gpu_does_not_stand_for_one() -> None:
     assert Site(gres="nvme:3,gpu:a100:4").gpus == 4
 
 
-def test_nothing_has_to_be_said(tmp_path: Path) -> None:
-    assert load_site(site_file(tmp_path, "{}\n")) == Site()
+@pytest.mark.parametrize("text", ["{}\n", "", "# partition: gpu\n", "---\n"])
+def test_nothing_has_to_be_said(tmp_path: Path, text: str) -> None:
+    assert load_site(site_file(tmp_path, text)) == Site()
 
 
 def sbatch_script(site: Site, spread: int = 1) -> str:
