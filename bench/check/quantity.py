@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_v
 from bench.digits import short
 from bench.errors import UserError, did_you_mean
 from bench.frozen import Frozen, with_fields
-from bench.models.sizes import size_key
+from bench.models.sizes import as_fields, size_key
 from bench.paper.exhibits import named
 from bench.paper.protocol import departure
 from bench.paper.sizes import SIZE_GROUPS
@@ -37,7 +37,9 @@ def _with_name(value: Any) -> Any:
 
 def _size(value: Any) -> Any:
     if isinstance(value, str) and value not in SIZE_GROUPS:
-        raise ValueError(f"unknown group '{value}'{did_you_mean(value, SIZE_GROUPS)}")
+        size = as_fields(value)
+        right = f", expected {size}" if size else did_you_mean(value, SIZE_GROUPS)
+        raise ValueError(f"unknown size group '{value}'{right}")
     return value
 
 

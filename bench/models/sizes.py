@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Protocol
 
 from pydantic import Field
@@ -52,3 +53,9 @@ def size_key(size: LayersByWidth) -> str:
 def size_text(size: LayersByWidth) -> str:
     """A size for people: 2×128."""
     return f"{size.layers}×{size.width}"
+
+
+def as_fields(word: str) -> str | None:
+    """The fields of a size that is written as in `bench plan`, such as 2×128; None for other words."""
+    size = re.fullmatch(r"(\d+) ?[x×] ?(\d+)", word)
+    return f"its fields, layers: {size[1]} and width: {size[2]}" if size else None

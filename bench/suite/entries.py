@@ -6,7 +6,6 @@ them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -15,7 +14,7 @@ from bench.errors import OR_A_PLUGIN, UserError, did_you_mean
 from bench.frozen import Frozen, record_fault
 from bench.models.architecture import Architecture
 from bench.models.architectures import ARCHITECTURES
-from bench.models.sizes import Size
+from bench.models.sizes import Size, as_fields
 from bench.optimizers import OPTIMIZERS, Optimizer
 from bench.paper.sizes import SIZE_GROUPS
 from bench.strict_yaml.complaints import Complaint, Loc, shown, validated
@@ -107,9 +106,8 @@ def _as_suites_write(word: str, valid: Collection[str]) -> str:
     if plus and base in valid and "=" in options:
         fields = ", ".join(part.replace("=", ": ", 1) for part in options.split("+"))
         return f", expected {{name: {base}, {fields}}}"
-    if size := re.fullmatch(r"(\d+) ?[x×] ?(\d+)", word):
-        return f", expected its fields, layers: {size[1]} and width: {size[2]}"
-    return ""
+    size = as_fields(word)
+    return f", expected {size}" if size else ""
 
 
 def _named(

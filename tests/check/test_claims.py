@@ -222,7 +222,12 @@ def test_a_claim_that_says_nothing_testable_is_refused(tmp_path: Path, kind: str
         (
             "{experiment: regression, architecture: mamba, size: xsmall}",
             "5:66",
-            "size: unknown group 'xsmall', did you mean 'x-small'?",
+            "unknown size group 'xsmall', did you mean 'x-small'?",
+        ),
+        (
+            "{experiment: regression, architecture: mamba, size: 2x64}",
+            "5:66",
+            "unknown size group '2x64', expected its fields, layers: 2 and width: 64",
         ),
         (
             "{experiment: regression, architecture: mamba, size: large}",

@@ -705,7 +705,7 @@ claims:
         (
             "trend: {rising: [{size: small}, {size: smal}]}",
             "5:44",
-            "unknown group 'smal', did you mean 'small'?",
+            "unknown size group 'smal', did you mean 'small'?",
         ),
         ("trend: {rising: [{size: small}]}", "5:21", "needs at least 2 values"),
         ("trend: {}", "5:12", "give one of rising and falling"),
