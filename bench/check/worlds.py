@@ -26,7 +26,7 @@ from bench.check.quantity import runs_of
 from bench.check.reversal import ReversedShares
 from bench.files import as_read
 from bench.results import FORMAT, BaselinesRecord, Pool, RunRecord, run_facts, task_facts
-from bench.results.evaluations import converged
+from bench.results.evaluations import first_converged
 from bench.results.record import MAIN, SELECTION
 from bench.run import Run
 from bench.uncertainty import Floats
@@ -157,10 +157,7 @@ class _MadeUp:
             return None
         checks = range(run.stop.every, run.steps + 1, run.stop.every) if run.stop else run.checkpoints
         accuracies = ((step, 1 - float(self._errors(step, MAIN).mean())) for step in checks)
-        return next(
-            (step for step, accuracy in accuracies if converged(accuracy, run.task.convergence_accuracy)),
-            None,
-        )
+        return first_converged(accuracies, run.task.convergence_accuracy)
 
     @property
     def _stop(self) -> dict[str, int | None] | None:
