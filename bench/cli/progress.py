@@ -119,6 +119,7 @@ class _View:
     def update(self) -> None:
         """Read heartbeats and results once and redraw."""
         self.active = {}
+        ended: list[tuple[Planned, str]] = []
         for entry in self.todo:
             if entry.run.id in self.ended:
                 continue
@@ -131,8 +132,11 @@ class _View:
                     step, float(beat.get("steps_per_second", 0)), beat.get("loss")
                 )
             elif (word := self._outcome(entry, folder)) is not None:
-                self.ended[entry.run.id] = word
-                self._say_ended(entry, word)
+                ended.append((entry, word))
+        # All members of a stack end at the same time. The time left is known after the last of them.
+        self.ended |= {entry.run.id: word for entry, word in ended}
+        for number, (entry, word) in enumerate(ended, len(self.ended) - len(ended) + 1):
+            self._say_ended(entry, word, number)
         self._say_waiting()
         if self.live is not None:
             self.live.update(self._table(), refresh=True)
@@ -157,12 +161,14 @@ class _View:
             return result.outcome
         return "failed" if folder.failure() else None
 
-    def _say_ended(self, entry: Planned, word: str) -> None:
+    def _say_ended(self, entry: Planned, word: str, number: int) -> None:
+        """Print that a run has ended, as this number of all; with the last of them, the time left."""
+        count = f"{number} of {len(self.todo)}"
         self.out.print(
             Text.assemble(
                 (f"{word:9}", printing.STATE_STYLES[word]),
                 f" {entry.run.task.name}/{entry.run.label}  ",
-                (f"{len(self.ended)} of {len(self.todo)}, {self._eta()}", "dim"),
+                (f"{count}, {self._eta()}" if number == len(self.ended) else count, "dim"),
             ),
             soft_wrap=True,
         )

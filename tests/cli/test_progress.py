@@ -1,0 +1,77 @@
+"""What `bench run` prints while runs train, from the files that workers write."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from synthetic import experiment_of, grid, suite_of, task_named, write_pool
+
+from bench.cli import progress
+from bench.cli.printing import Output
+from bench.dispatch.job import Job
+from bench.dispatch.state import Folder
+from bench.plan.planned import plan
+from bench.plan.time import Speeds
+from bench.results import Pool
+
+
+class Clock:
+    """Time that passes only in sleep: 100 s at a time."""
+
+    def __init__(self) -> None:
+        self.now = time.monotonic()
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += 100.0
+
+
+class Workers:
+    """Workers that do one piece of work between two looks at them."""
+
+    def __init__(self, *pieces: Callable[[], None]) -> None:
+        self.jobs: list[Job] = []
+        self.pieces = list(pieces)
+
+    def busy(self) -> bool:
+        if not self.pieces:
+            return False
+        self.pieces.pop(0)()
+        return True
+
+
+def test_runs_of_a_stack_that_end_together_are_counted_and_the_last_of_them_tells_the_time_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = grid(task_named(), ["mamba"], [(2, 32)], [1e-3], seeds=range(4), steps=1000, checkpoints=(1000,))
+    todo = plan(suite_of(experiment_of(runs)), tmp_path, Pool({}, {}), Speeds(Pool({}, {})))
+
+    def train(step: int) -> None:
+        for run in runs:
+            Folder.of(tmp_path, run.id).beat(step=step, steps=1000, steps_per_second=5.0, loss=1.0)
+
+    def end_two() -> None:
+        train(900)
+        write_pool(tmp_path, runs[:2])
+        for run in runs[:2]:
+            Folder.of(tmp_path, run.id).clear()
+
+    def end_all() -> None:
+        write_pool(tmp_path, runs[2:])
+        for run in runs[2:]:
+            Folder.of(tmp_path, run.id).clear()
+
+    monkeypatch.setattr(progress, "time", Clock())
+    progress.follow(Workers(lambda: train(0), lambda: train(500), end_two, end_all), todo, tmp_path, Output())
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[-1] for line in lines] == [
+        "1 of 4",
+        "2 of 4, about 11 s left",  # 200 of 4,000 steps are left, and 3,800 took 200 s
+        "3 of 4",
+        "4 of 4, 5 min in all",
+    ]
