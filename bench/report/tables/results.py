@@ -236,8 +236,8 @@ def rates_table(name: str, candidates: pd.DataFrame) -> Table:
     ]
     caption = (
         "Normalised error on the validation prompts at the last checkpoint (1 − accuracy where accuracy is "
-        "the metric), averaged over seeds. Bold: the learning rate that was chosen. These errors choose "
-        "and are not the ones reported."
+        "the metric), averaged over seeds. Bold: the learning rate that was chosen, of those with the most "
+        "finished seeds. These errors choose and are not the ones reported."
     )
     text = frozenset({"architecture", "size"})
     numbers = candidates.drop(columns=["task_id", "tied"]).assign(
