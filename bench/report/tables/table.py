@@ -104,6 +104,6 @@ def as_latex(table: Table) -> str:
 
 
 def scalars(numbers: pd.DataFrame) -> pd.DataFrame:
-    """The numbers behind a figure without columns that hold lists."""
+    """The numbers behind a figure without lists and without what tooltips alone need."""
     lists = numbers.map(lambda value: isinstance(value, list)).any()
-    return numbers.loc[:, ~lists]
+    return numbers.loc[:, ~lists].drop(columns="independent_prompts", errors="ignore")
