@@ -121,7 +121,7 @@ def new_grid(
     named = [wrapped(title, wide + (0.0 if columns > 1 else right), bold=True) for title in titles]
     rows = [named[start : start + columns] for start in range(0, len(named), columns)]
     heads = [max(map(lines_of, row)) * LINE + 0.08 for row in rows]
-    shown = [line for note in notes for line in wrapped(note, width - 3 * MARGIN).split("\n")]
+    shown = [line for note in notes for line in wrapped(note, 0.97 * width - 2 * MARGIN).split("\n")]
     foot = len(shown) * LINE + (0.08 if shown else 0)
     labels, legend_columns, legend_height = _legend(handles, width - 2 * MARGIN, legend_title)
     labelled = len(rows) - 1 - (len(rows[-1]) < columns)  # the first row with labels

@@ -117,6 +117,21 @@ def of_one_plan(panels: Sequence[Panel]) -> list[Panel]:
     return [replace(panel, series=series) for panel in panels]
 
 
+def grouped(absent: Sequence[str]) -> str:
+    """Phrases of `Panel.absent` as one text. Three or more models with the same reason share it."""
+    models: dict[str, list[str]] = {}
+    for phrase in absent:
+        model, _, reason = phrase.rpartition(": ")
+        models.setdefault(reason, []).append(model)
+    phrases = []
+    for reason, names in models.items():
+        if len(names) > 2:
+            phrases.append(f"{'; '.join(first_few(names))}: each {reason}")
+        else:
+            phrases += [f"{name}: {reason}" for name in names]
+    return "; ".join(first_few(phrases))
+
+
 def absence_notes(panels: Sequence[Panel]) -> list[str]:
     """A footnote for each planned panel that lacks models, and one for all that wait for results."""
     notes, waiting = [], []
@@ -125,7 +140,7 @@ def absence_notes(panels: Sequence[Panel]) -> list[str]:
             waiting.append(panel.title)
         elif panel.absent:
             prefix = f"{panel.heading}, not drawn" if len(panels) > 1 else "Not drawn"
-            notes.append(f"{prefix}: {'; '.join(first_few(panel.absent))}.")
+            notes.append(f"{prefix}: {grouped(panel.absent)}.")
     if waiting:
         notes.append(f"All runs are missing: {', '.join(first_few(waiting))}.")
     return notes

@@ -19,9 +19,10 @@ from bench.report.figures.axes import marker_size
 from bench.report.figures.drawing import Drawing, Spot, spots_of, tag
 from bench.report.figures.flops import optimizer_title
 from bench.report.figures.layout import LINE, PAGE, lines_of, new_grid, rows_of, rows_with, wrapped, y_label
+from bench.report.figures.panel import grouped
 from bench.report.figures.references import draw, name_lines, room_for_names, trivial_level
 from bench.report.style import GROUPS, PAPER, Look, in_style
-from bench.report.text import first_few, millions
+from bench.report.text import millions
 from bench.words import architecture_name
 
 if TYPE_CHECKING:
@@ -179,11 +180,7 @@ TALL = 1.5
 
 def _draw(panels: Sequence[VariedPanel], columns: int, legend: str) -> tuple[Figure, list[Spot]]:
     with in_style():
-        notes = [
-            f"{panel.title}, not drawn: {'; '.join(first_few(panel.absent))}."
-            for panel in panels
-            if panel.absent
-        ]
+        notes = [f"{panel.title}, not drawn: {grouped(panel.absent)}." for panel in panels if panel.absent]
         notes += shared.seeds_notes(panel.data for panel in panels)
         panels = rows_with(panels, columns, lambda panel: not panel.data.empty)
         drawn = {series for panel in panels for series in panel.data["series"]}
