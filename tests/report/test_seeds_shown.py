@@ -52,7 +52,7 @@ def test_the_numbers_of_two_seeds_keep_their_interval_and_nothing_that_is_only_d
 
 def test_a_tooltip_of_an_accuracy_without_a_wrong_answer_states_its_bound() -> None:
     runs = grid(task_named("sparse_parity", n_points=20), ("mamba",), ((2, 128),))
-    pool = pool_with({run.id: result_of(run, 0.0, noise=0.0) for run in runs})
+    pool = pool_with({run.id: result_of(run, 1.0, noise=0.0) for run in runs})
     results = results_frame(runs, pool, {})
     scale = TaskResults(results).scale
     prompts = int(results["independent_prompts"].iloc[0])

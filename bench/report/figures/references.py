@@ -155,8 +155,9 @@ def name_lines(axes: Axes, references: Sequence[Reference]) -> list[Text]:
         clipped = np.clip(np.asarray(reference.y, float), min(low, high), max(low, high))
         line = _dense(axes.transData.transform(np.column_stack([np.asarray(x, float), clipped])))
         others = np.vstack([_points(axes, reference), *named])
+        edges = _edges(axes)
         visible = line if reference.x is None else _visible(axes, line, others)
-        box = _place(axes, reference.name, line, visible, others)
+        box = _place(axes, reference.name, line, visible, others, edges)
         left, bottom = axes.transAxes.inverted().transform(box[:2])
         texts.append(
             axes.text(
@@ -187,7 +188,7 @@ STEP = 3.0
 
 
 def _points(axes: Axes, without: Reference) -> Pixels:
-    """Pixels of what is drawn in axes, `without` a line: of points, lines and the edges of bands."""
+    """Pixels of the points and lines that are drawn in axes, `without` a line."""
     parts: list[Pixels] = [np.empty((0, 2))]
     for line in axes.get_lines():
         if line.get_label() == without.name:
@@ -195,12 +196,18 @@ def _points(axes: Axes, without: Reference) -> Pixels:
         points = line.get_transform().transform(np.asarray(line.get_xydata(), float))
         parts.append(_dense(points[np.isfinite(points).all(axis=1)]))
     for scatter in axes.collections:
-        if isinstance(scatter, PolyCollection):
-            parts += [_dense(axes.transData.transform(path.vertices)) for path in scatter.get_paths()]
         offsets = np.asarray(scatter.get_offsets(), float)
         if len(offsets) and scatter.get_offset_transform() is axes.transData:
             parts.append(axes.transData.transform(offsets))
     return np.vstack(parts)
+
+
+def _edges(axes: Axes) -> Pixels:
+    """Pixels of the edges of the bands that are drawn in axes."""
+    bands = (part for part in axes.collections if isinstance(part, PolyCollection))
+    paths = [path for band in bands for path in band.get_paths()]
+    parts = [_dense(axes.transData.transform(np.asarray(path.vertices))) for path in paths]
+    return np.vstack([np.empty((0, 2)), *parts])
 
 
 def _visible(axes: Axes, line: Pixels, others: Pixels) -> Pixels:
@@ -224,12 +231,17 @@ def _dense(points: Pixels) -> Pixels:
     return np.vstack(parts)
 
 
-def _place(axes: Axes, name: str, line: Pixels, visible: Pixels, others: Pixels) -> Box:
+def _place(axes: Axes, name: str, line: Pixels, visible: Pixels, others: Pixels, edges: Pixels) -> Box:
     """The box of a name: the free one nearest to the visible part of its line, above or below it.
 
     Where none is close, because the line is steep or among others, the nearest free box on any side. If no
-    box is free, the one that covers least.
+    box is free, the one that covers least. A name may cover edges of bands: each, over the whole name, counts
+    as half a line of distance.
     """
+
+    def distance(box: Box, gap: float) -> float:
+        return gap + tall / 2 * _covered(box, edges) * STEP / wide
+
     frame, dpi = axes.get_window_extent(), axes.figure.dpi
     wide, tall = text_width(name) * dpi, LINE * dpi
     best: Box = (frame.x0, frame.y1 - tall, frame.x0 + wide, frame.y1)
@@ -245,7 +257,8 @@ def _place(axes: Axes, name: str, line: Pixels, visible: Pixels, others: Pixels)
             box = (left, bottom, left + wide, bottom + tall)
             is_ambiguous = visible is not line and _gap(box, visible) >= _gap(box, others)
             gap = abs(bottom + tall / 2 - float(over.mean()))
-            if (rank := (_covered(box, others), is_ambiguous, round(gap))) < least:
+            rank = (_covered(box, others), is_ambiguous, float(round(distance(box, gap))))
+            if rank < least:
                 least, best = rank, box
     if least[:2] == (0, False) and least[2] <= 1.5 * tall:
         return best
@@ -255,7 +268,8 @@ def _place(axes: Axes, name: str, line: Pixels, visible: Pixels, others: Pixels)
             box = (left, bottom, left + wide, bottom + tall)
             gap = _gap(box, visible)
             if (0, False, gap + tall / 2) < least:
-                rank = (_covered(box, every), gap >= _gap(box, others), gap + tall / 2)
+                is_ambiguous = gap >= _gap(box, others)
+                rank = (_covered(box, every), is_ambiguous, distance(box, gap + tall / 2))
                 least, best = min((least, best), (rank, box))
     return best
 
