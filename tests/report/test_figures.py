@@ -342,7 +342,7 @@ def test_table_1_puts_our_symbol_beside_the_papers_and_none_without_all_three_mo
     assert [cell.text for cell in row[1:]] == [
         "✓ / missing: compared with missing models",
         "▲ / missing: compared with missing models",
-        "✓ / missing: missing (1 of 1 run)",
+        "✓ / missing (1 of 1 run)",
     ]
     assert len(complete.rows) == 9
     assert len(complete.numbers) == 27

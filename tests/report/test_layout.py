@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,12 +29,13 @@ from bench.report.figures.layout import (
     keep_text_inside,
     most_ticks,
     new_grid,
+    rows_with,
     shown_texts,
     text_width,
     wrapped,
 )
-from bench.report.figures.panel import absence_notes
-from bench.report.figures.references import Reference, curves, levels, name_lines, room_for_names
+from bench.report.figures.panel import absence_notes, grouped
+from bench.report.figures.references import Reference, curves, draw, levels, name_lines, room_for_names
 from bench.report.page.exhibits import drawn_exhibit
 from bench.report.page.sections import section
 from bench.report.style import MUTED, RC, in_style
@@ -300,6 +302,71 @@ def test_panels_without_any_result_share_one_note() -> None:
     assert notes[0].startswith("Linear regression")
     assert "Mamba 4×256: missing (1 of 1 run)" in notes[0]
     assert notes[1] == "All runs are missing: Decision tree."
+
+
+def test_a_task_without_any_result_is_named_and_not_drawn() -> None:
+    tasks = [task_named(name) for name in ("linear_regression", "decision_tree")]
+    runs = [run for task in tasks for run in grid(task, ALL[:2], SIZES)]
+    plan = suite_of(experiment_of(runs, "two"))
+    pool = pool_of([run for run in runs if run.task.name == "linear_regression"])
+    results, references = results_frame(runs, pool, {}), references_frame(runs, pool)
+    drawing = drawn_exhibit("Figure 2", plan, results, references).drawing
+    assert drawing is not None
+    (axes,) = drawing.figure.axes
+    assert axes.get_title(loc="left").startswith("Linear regression")
+    notes = " ".join(text.get_text() for text in drawing.figure.texts)
+    assert "All runs are missing: Decision tree." in notes
+    assert "Decision tree" in drawing.description
+
+
+def test_a_row_of_panels_that_share_axes_is_drawn_whole() -> None:
+    has_data = [True, False, False, False, True, True]
+    assert rows_with(range(6), 2, has_data.__getitem__) == [0, 1, 4, 5]
+    assert rows_with(range(6), 1, has_data.__getitem__) == [0, 4, 5]
+    assert rows_with(range(2), 2, lambda _: False) == [0, 1]
+
+
+def test_models_that_are_absent_for_one_reason_share_it() -> None:
+    assert grouped(["A: lost", "B: lost", "C: late"]) == "A: lost; B: lost; C: late"
+    assert grouped(["A, x: lost", "B: late", "C: lost", "D: lost"]) == "A, x; C; D: each lost; B: late"
+
+
+def test_a_name_stands_where_its_line_is_alone_and_covers_no_band() -> None:
+    """Two lines and a curve begin as one. The floor then falls steeply; the curve has a band above it."""
+    x = np.arange(41.0)
+    curve, floor = 1 - x / 60, np.where(x < 20, 1 - x / 60, 0.0)
+    ridge = curve - np.maximum(0.0, x - 20) / 60
+    with in_style():
+        (axes,) = new_grid(["a title"], width=COLUMN, tall=2.0).axes
+        axes.set(xlim=(0, 40), ylim=(0, 1.2))
+        named = [Reference("floor: one", "floor", x, floor), Reference("another", "baseline", x, ridge)]
+        draw(axes, named)
+        axes.plot(x, curve)
+        axes.fill_between(x, curve, curve + 0.15)
+        names = name_lines(axes, named)
+    data = axes.transData.transform
+    band = np.array(
+        [(place, y) for place in x for y in np.linspace(curve[int(place)], curve[int(place)] + 0.15)]
+    )
+    for name, own in zip(names, (floor, ridge), strict=True):
+        box = name.get_window_extent()
+        covered = data(band)
+        inside = (covered[:, 0] > box.x0) & (covered[:, 0] < box.x1)
+        assert not (inside & (covered[:, 1] > box.y0) & (covered[:, 1] < box.y1)).any(), name.get_text()
+        alone = data(np.column_stack([x, own])[x > 20]) if own is ridge else data([(19.5, y) for y in own])
+        middle = np.array([(box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2])
+        reach = box.width / 2 + 3 * box.height
+        assert np.hypot(*(alone - middle).T).min() <= reach, name.get_text()
+
+
+def test_lines_of_notes_begin_below_one_another() -> None:
+    words = " ".join(f"Model {number}: missing ({number} of {number} runs);" for number in range(2, 99))
+    with in_style():
+        for width in (COLUMN, PAGE):
+            figure = new_grid(["a title"], width=width, tall=1.5, notes=[words]).figure
+            keep_text_inside(figure)  # moves lines that are too long
+            starts = [text.get_window_extent().x0 for text in figure.texts]
+            assert max(starts) - min(starts) < 1, width
 
 
 def test_the_label_of_a_tick_at_the_end_of_an_axis_is_moved_inside() -> None:

@@ -93,11 +93,19 @@ def test_variants_of_one_architecture_have_colours_and_markers_of_their_own() ->
     assert by_name["mamba"].colour not in {style["color"] for style in styles.values()}
 
 
+def test_variants_take_colours_of_architectures_that_are_not_in_the_figure() -> None:
+    names = [f"own_{place}" for place in range(len(LOOKS))]
+    series = {names[0]: names[0], f"{names[0]}, 2 heads": names[0], names[1]: names[1]}
+    styles = panel(series, dict.fromkeys(series, "2×64")).styles(looks(names))
+    for part in ("color", "marker"):
+        assert len({style[part] for style in styles.values()}) == len(series), part
+
+
 def test_variants_share_the_colour_of_their_architecture_where_no_colour_is_left() -> None:
     names = [f"own_{place}" for place in range(len(LOOKS))]
-    series = {names[0]: names[0], f"{names[0]}, 2 heads": names[0]}
+    series = {name: name for name in names} | {f"{names[0]}, 2 heads": names[0]}
     styles = panel(series, dict.fromkeys(series, "2×64")).styles(looks(names))
-    first, second = styles.values()
+    first, second = styles[names[0]], styles[f"{names[0]}, 2 heads"]
     assert first["color"] == second["color"]
     assert first["linestyle"] != second["linestyle"]
 

@@ -70,7 +70,7 @@ def test_results_without_longer_prompts_have_no_figure() -> None:
     ],
 )
 def test_a_band_ends_where_scores_end_and_the_numbers_stay(task: Task, band: set[float]) -> None:
-    rows = pd.DataFrame({"examples": [0, 1], "value": 0.6, "low": -0.2, "high": 1.4})
+    rows = pd.DataFrame({"examples": [0, 1], "value": 0.6, "low": -0.2, "high": 1.4, "seeds": 5})
     look = {"color": "#000000", "linestyle": "-", "marker": "o"}
     axes = Figure().add_subplot()
     draw_curve(axes, rows, "examples", look, "mamba", ScoreScale.of(task).limits)

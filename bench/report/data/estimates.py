@@ -27,6 +27,9 @@ BANDS_RULE = (
     "Bands, and bars at final points beside them: 90 % intervals over prompts and, with several seeds, over "
     "trainings."
 )
+FEWEST_FOR_BANDS = 3
+"""With two seeds, Student's t has one degree of freedom: intervals are 6.3 standard errors to each side and
+cover most panels. Figures then show both seeds in place of the interval, which tables and files state."""
 FRONTIER_RULE = (
     "Line: for each architecture, the best of the points shown at no more training FLOPs, up to the largest "
     "number of FLOPs it was trained with. "
@@ -225,6 +228,8 @@ class CurvePoint(NamedTuple):
         low, high: ends of the 90 % interval.
         interval: OVER_BOTH or OVER_PROMPTS.
         run_ids: the runs, separated by blanks.
+        seed_values: the score of each run.
+        independent_prompts: on how many independent prompts the scores rest.
     """
 
     series: str
@@ -238,6 +243,8 @@ class CurvePoint(NamedTuple):
     seeds: int
     interval: str
     run_ids: str
+    seed_values: list[float]
+    independent_prompts: int
 
 
 def curves(selected: pd.DataFrame, scale: ScoreScale) -> pd.DataFrame:
@@ -251,14 +258,15 @@ def curves(selected: pd.DataFrame, scale: ScoreScale) -> pd.DataFrame:
     keys = ["series", "architecture", "size"]
     for key, runs in selected.groupby(keys, sort=False):
         series, architecture, size = map(str, key)
-        raw = (np.stack(runs[column].to_list()) / scale.scale for column in ("curve", "curve_se"))
+        means, errors = (np.stack(runs[column].to_list()) / scale.scale for column in ("curve", "curve_se"))
+        prompts = int(runs["independent_prompts"].min())
         rows += [
             CurvePoint(
                 series, architecture, size, examples, value, error, value - half, value + half, len(runs),
-                over, " ".join(runs["id"]),
+                over, " ".join(runs["id"]), seed_values, prompts,
             )
-            for examples, (value, error, half, over) in zip(
-                runs["examples"].iloc[0], at_positions(*raw), strict=True
+            for examples, (value, error, half, over), seed_values in zip(
+                runs["examples"].iloc[0], at_positions(means, errors), means.T.tolist(), strict=True
             )
         ]  # fmt: skip
     return pd.DataFrame(rows, columns=list(CurvePoint._fields))
@@ -277,6 +285,8 @@ class CheckpointPoint(NamedTuple):
         seeds: seeds that finished.
         interval: OVER_BOTH or OVER_PROMPTS.
         run_ids: the runs, separated by blanks.
+        seed_values: the value of each run.
+        independent_prompts: on how many independent prompts the values rest.
     """
 
     series: str
@@ -298,6 +308,8 @@ class CheckpointPoint(NamedTuple):
     seeds_planned: int
     interval: str
     run_ids: str
+    seed_values: list[float]
+    independent_prompts: int
 
 
 def points(selected: pd.DataFrame, scale: ScoreScale, seeds: Mapping[tuple[str, str], int]) -> pd.DataFrame:
@@ -314,13 +326,13 @@ def points(selected: pd.DataFrame, scale: ScoreScale, seeds: Mapping[tuple[str, 
     keys = list(CheckpointPoint._fields[:8])
     groups = selected.groupby([*(selected[name] for name in keys), moment], sort=False, dropna=False).ngroup()
     members: dict[int, list[tuple[Any, ...]]] = {}
-    names = (keys, ["step", "training_flops"], OF_SEEDS)
+    names = (keys, ["step", "training_flops", "independent_prompts"], OF_SEEDS)
     for group, *row in zip(groups.tolist(), *(tuples(selected, columns) for columns in names), strict=True):
         members.setdefault(group, []).append(tuple(row))
     for group_rows in members.values():
         models, moments, errors = zip(*group_rows, strict=True)
         series, architecture, size, parameters, state, learning_rate, total_steps, at_end = models[0]
-        steps, flops = zip(*moments, strict=True)
+        steps, flops, prompts = zip(*moments, strict=True)
         mean, error, half, over = Estimate.of(_seed_errors(errors))
         value = scale.score_of(mean)
         count = len(group_rows)
@@ -330,6 +342,7 @@ def points(selected: pd.DataFrame, scale: ScoreScale, seeds: Mapping[tuple[str, 
                 round(math.fsum(steps) / count), mean_flops(flops), mean, value, error, value - half,
                 value + half, count, max(count, seeds.get((series, size), 0)), over,
                 " ".join(run_id for run_id, *_ in errors),
+                [float(scale.score_of(error)) for _, error, *_ in errors], min(prompts),
             )
         )  # fmt: skip
     return pd.DataFrame(rows, columns=list(CheckpointPoint._fields))

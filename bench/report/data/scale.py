@@ -8,9 +8,11 @@ from typing import TypeVar
 
 import pandas as pd
 
+from bench.digits import plus_minus
 from bench.results.evaluations import CONVERGENCE_ACCURACY, headline_words
 from bench.results.record import MAIN
 from bench.tasks import Task
+from bench.uncertainty import largest_unseen_rate
 
 Numbers = TypeVar("Numbers", float, "pd.Series[float]")
 
@@ -51,6 +53,23 @@ class ScoreScale:
     def score_of(self, error: Numbers) -> Numbers:
         """The score that a report shows for a normalised error: 1 − error of an accuracy. And the reverse."""
         return 1 - error if self.higher_is_better else error
+
+    def text(self, value: float, standard_error: float, prompts: int) -> str:
+        """A score with its standard error: "0.912 ± 0.003"; "1 (> 0.9976)" where all answers are right.
+
+        Args:
+            value: the score.
+            standard_error: 0 for an accuracy of 1 or 0 on every prompt, in every seed.
+            prompts: independent prompts on which the score rests.
+        """
+        if not (self.metric == "accuracy" and value in (0, 1) and standard_error == 0):
+            return plus_minus(value, standard_error)
+        # The mean over positions of a prompt is not below 1 more often than one of its answers is wrong.
+        rate = largest_unseen_rate(prompts)
+        places = 1 - math.floor(math.log10(rate))
+        end = math.ceil(rate * 10**places) / 10**places
+        bound = f"> {1 - end:.{places}f}" if value == 1 else f"< {end:.{places}f}"
+        return f"{value:.0f} ({bound})"
 
     @property
     def label(self) -> str:

@@ -20,7 +20,7 @@ from bench.report.figures.examples import (
     examples_axis,
     last_position,
 )
-from bench.report.figures.layout import PAGE, new_grid, rows_of
+from bench.report.figures.layout import PAGE, new_grid, rows_of, rows_with
 from bench.report.figures.legend import series_handles
 from bench.report.figures.panel import Panel, absence_notes, of_one_plan
 from bench.report.figures.references import Reference
@@ -38,14 +38,16 @@ def figure_5(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     results = _by_size(results)
     looks = looks_in(results)
     tasks = tasks_of(results)
-    panels = of_one_plan([_curves_panel(task, references) for task in tasks])
-    steps = of_one_plan([_steps_panel(task, references) for task in tasks])
+    planned = [_curves_panel(task, references) for task in tasks]
+    panels = rows_with(of_one_plan(planned), 1, lambda panel: panel.has_data)
+    shown = {panel.title for panel in panels}
+    steps = of_one_plan([_steps_panel(task, references) for task in tasks if task.title in shown])
     with in_style():
         headings = ("at the end", "mean over positions")
         titles = [f"{panel.heading}: {words}" for panel in panels for words in headings]
         grid = new_grid(
             titles, width=PAGE, tall=TALL, columns=2, between=0.25, handles=series_handles(panels, looks),
-            notes=absence_notes(panels),
+            notes=[*absence_notes(planned), *shared.seeds_notes(panel.data for panel in (*panels, *steps))],
         )  # fmt: skip
         spots: list[Spot] = []
         for row, panel, steps_panel in zip(rows_of(grid.axes, 2), panels, steps, strict=True):

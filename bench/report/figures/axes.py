@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter
 
 from bench.digits import superscript
+from bench.report.data.estimates import FEWEST_FOR_BANDS
 from bench.report.figures.drawing import tag
 from bench.report.style import FAINT, MUTED, PAPER
 
@@ -36,7 +37,7 @@ def draw_curve(
     limits: tuple[float, float],
     **more: Any,
 ) -> None:
-    """Draw a line with markers and the band of its intervals.
+    """Draw a line with markers and the band of its intervals, or the seeds where these are two.
 
     Args:
         axes: where.
@@ -47,15 +48,74 @@ def draw_curve(
         limits: the lowest and the highest score that is possible (`ScoreScale.limits`). The band ends there.
         more: further settings of the line, as matplotlib has them.
     """
-    places, value, low, high = (rows[name].to_numpy(dtype=float) for name in (x, "value", "low", "high"))
-    band = axes.fill_between(
-        places, low.clip(*limits), high.clip(*limits), color=look["color"], alpha=0.16, linewidth=0
-    )
+    places, value = (rows[name].to_numpy(dtype=float) for name in (x, "value"))
+    spread = draw_spread(axes, rows, x, look["color"], limits)
     line = axes.plot(
         places, value, **look, markersize=marker_size(look["marker"]), markeredgecolor=PAPER,
         markeredgewidth=0.5, zorder=3, clip_on=False, **more,
     )  # fmt: skip
-    tag([band, *line], "architecture", architecture)
+    tag([*spread, *line], "architecture", architecture)
+
+
+def draw_spread(
+    axes: Axes, rows: pd.DataFrame, x: str, colour: str, limits: tuple[float, float]
+) -> list[Any]:
+    """Draw the band of the intervals of a line, or its seeds as thin lines where it has two (`shows_seeds`).
+
+    Args:
+        axes: where.
+        rows: the points in order, with low, high, seed_values and run_ids.
+        x: the column of their positions.
+        colour: of the line.
+        limits: nothing is drawn beyond these scores.
+
+    Returns:
+        What is drawn.
+    """
+    if not shows_seeds(rows).any():
+        places, low, high = (rows[name].to_numpy(dtype=float) for name in (x, "low", "high"))
+        band = axes.fill_between(
+            places, low.clip(*limits), high.clip(*limits), color=colour, alpha=0.16, linewidth=0
+        )
+        return [band]
+    seeds: dict[str, list[tuple[float, float]]] = {}
+    for place, runs, values in zip(rows[x].astype(float), rows["run_ids"], rows["seed_values"], strict=True):
+        for run_id, value in zip(runs.split(), values, strict=True):
+            seeds.setdefault(run_id, []).append((place, min(max(value, limits[0]), limits[1])))
+    return [
+        line
+        for points in seeds.values()
+        for line in axes.plot(
+            *zip(*points, strict=True), color=colour, linewidth=0.6, alpha=0.7, zorder=2.5,
+            solid_capstyle="butt",
+        )
+    ]  # fmt: skip
+
+
+def shows_seeds(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Whether the seeds of each point are shown in place of its interval: where these are two."""
+    return (rows["seeds"] > 1) & (rows["seeds"] < FEWEST_FOR_BANDS)
+
+
+def shown_spread(rows: pd.DataFrame) -> pd.DataFrame:
+    """The points with low and high of what is drawn: the lowest and highest seed where `shows_seeds`."""
+    two = shows_seeds(rows)
+    if not two.any():
+        return rows
+    ends = {"low": rows["seed_values"].map(min), "high": rows["seed_values"].map(max)}
+    return rows.assign(**{name: rows[name].where(~two, values) for name, values in ends.items()})
+
+
+def seed_values(rows: pd.DataFrame) -> list[float]:
+    """The scores of single seeds that are drawn in place of intervals."""
+    return [value for values in rows.loc[shows_seeds(rows), "seed_values"] for value in values]
+
+
+def seeds_notes(parts: Iterable[pd.DataFrame]) -> list[str]:
+    """A note where points of figures show seeds in place of intervals."""
+    if any(shows_seeds(rows).any() for rows in parts if len(rows)):
+        return ["Thin lines: the seeds of models with two, from which an interval would say little."]
+    return []
 
 
 def spans_decades(values: Iterable[float]) -> bool:

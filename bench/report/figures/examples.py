@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bench.digits import plus_minus
 from bench.report.figures import axes as shared
 from bench.report.figures import references
 from bench.report.figures.axes import SMALLEST
@@ -45,8 +44,10 @@ def error_against_examples(
         if below:
             notes.insert(0, f"Below the axis, drawn at its foot: {', '.join(below)}.")
         if len(panel.data):
-            kinds = " or ".join(sorted(set(panel.data["interval"])))
-            notes.insert(0, f"Bands: 90 % intervals over {kinds}.")
+            banded = panel.data[~shared.shows_seeds(panel.data)]
+            kinds = " or ".join(sorted(set(banded["interval"])))
+            bands = [f"Bands: 90 % intervals over {kinds}."] if kinds else []
+            notes = [*bands, *shared.seeds_notes([panel.data]), *notes]
         handles = series_handles([panel], looks, with_sizes=True)
         grid = new_grid([panel.heading], width=COLUMN, tall=TALL, handles=handles, notes=notes)
         (axes,) = grid.axes
@@ -81,16 +82,22 @@ def examples_axis(panel: Panel, grey: Sequence[Reference]) -> tuple[tuple[float,
     """
     values = panel.data["value"].astype(float)
     trivial = panel.scale.trivial
-    ends = [trivial, *(value for reference in grey for value in reference.y)]
+    seeds = shared.seed_values(panel.data)
     if panel.scale.higher_is_better:
-        return accuracy_limits([*values, *ends] if len(values) else [], TALL), False, []
+        ends = [*values, *seeds, *(value for reference in grey for value in reference.y)]
+        return accuracy_limits(ends if len(values) else [], TALL), False, []
     if not shared.spans_decades([*values, trivial]):
         highest = max([trivial, *values])
-        bands = [min(2 * highest, high) for high in panel.data["high"].astype(float)]
+        bands = [min(2 * highest, high) for high in shared.shown_spread(panel.data)["high"].astype(float)]
         top = max([1.05 * highest, *bands])
         return room_for_names(0.0, top, TALL, logarithmic=False, below=False), False, []
     positive = values[values > SMALLEST]
-    low, high = shared.log_limits([*(positive if len(positive) else [SMALLEST]), trivial, values.max()])
+    low, high = shared.log_limits(
+        [
+            *(positive if len(positive) else [SMALLEST]),
+            *(seed for seed in seeds if seed > SMALLEST), trivial, values.max(),
+        ]
+    )  # fmt: skip
     low, high = room_for_names(low, high, TALL, logarithmic=True, below=False)
     below = [reference.name for reference in grey if min(reference.y) < low]
     models = panel.data[values < low]["series"].drop_duplicates()
@@ -109,8 +116,7 @@ def end_spots(axes: Axes, panel: Panel, foot: float) -> list[Spot]:
             row["examples"],
             max(row["value"], foot),
             row["architecture"],
-            f"{row['series']} {row['size']}, {row['examples']} examples: {panel.scale.label} "
-            f"{plus_minus(row['value'], row['standard_error'])}",
+            f"{row['series']} {row['size']}, {row['examples']} examples: {panel.score(row)}",
             row["run_ids"].split(),
         )
         for _, rows in panel.data.groupby("series", sort=False)

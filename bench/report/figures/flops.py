@@ -15,7 +15,7 @@ from bench.report.data.frame import looks_in, tally
 from bench.report.figures import axes as shared_axes
 from bench.report.figures.axes import SMALLEST, marker_size
 from bench.report.figures.drawing import Drawing, Spot, spots_of, tag
-from bench.report.figures.layout import COLUMN, PAGE, most_ticks, new_grid, rows_of, wrapped
+from bench.report.figures.layout import COLUMN, PAGE, most_ticks, new_grid, rows_of, rows_with, wrapped
 from bench.report.figures.legend import series_handles
 from bench.report.figures.panel import BUDGETS, Panel, absence_notes, of_one_plan
 from bench.report.figures.references import (
@@ -175,6 +175,8 @@ def error_against_flops(
 ) -> tuple[Figure, list[Spot]]:
     """Draw every point and the frontier of each series against the panels' budget, a panel per task.
 
+    Tasks without any point are named in a note. Where panels share axes, a row is drawn whole or not at all.
+
     Args:
         panels: what is drawn.
         looks: by architecture.
@@ -185,14 +187,16 @@ def error_against_flops(
         The figure and its points.
     """
     spots: list[Spot] = []
+    notes = _notes(panels)
     panels = of_one_plan(panels)
+    panels = rows_with(panels, most_columns if shared else 1, lambda panel: panel.has_data)
     with in_style():
         columns = min(most_columns, len(panels))
         tall = 1.9 if columns == 1 else 1.5 if len(panels) <= 3 * columns else 1.25  # a page is 9 inches
         grid = new_grid(
             [panel.heading for panel in panels], width=COLUMN if columns == 1 else PAGE, tall=tall,
             columns=columns, between=0.3 if shared else 0.45, handles=series_handles(panels, looks),
-            notes=_notes(panels), x_labels=False,
+            notes=notes, x_labels=False,
         )  # fmt: skip
         ticks = most_ticks(grid.width)
         rows = rows_of(list(zip(grid.axes, panels, strict=True)), columns)
@@ -214,13 +218,13 @@ def error_against_flops(
 
 def _notes(panels: Sequence[Panel]) -> list[str]:
     notes = list(absence_notes(panels))
-    for panel in panels:
+    for panel in filter(lambda panel: panel.has_data, panels):
         best = bound(panel)
         if best and best[2] <= SMALLEST and not panel.scale.higher_is_better:
             notes.append(f"{panel.title}: the {best[0]} ({best[1]}) is 0 and lies below the axis.")
     if any((panel.data["seeds"] < panel.data["seeds_planned"]).any() for panel in panels):
         notes.append("Hollow points: fewer seeds finished than were planned.")
-    return notes
+    return [*notes, *shared_axes.seeds_notes(panel.data for panel in panels)]
 
 
 def _limits(axes: Axes, panel: Panel, group: Sequence[Panel], tall: float, ticks: int) -> None:
@@ -229,6 +233,7 @@ def _limits(axes: Axes, panel: Panel, group: Sequence[Panel], tall: float, ticks
     budgets = [float(value) for other in group for value in other.data[panel.budget]]
     levels_shown = [reference.y[0] for other in group for reference in levels(other)]
     values = [*(float(value) for other in group for value in other.data["value"]), *levels_shown]
+    values += [value for other in group for value in shared_axes.seed_values(other.data)]
     shared_axes.logarithmic(axes, "x", *(shared_axes.log_limits(budgets) if budgets else (1e15, 1e18)), ticks)
     air = [] if budgets or scale.higher_is_better else [scale.trivial / 100]
     limit_scores(axes, panel, [*values, *air], tall)
@@ -251,15 +256,17 @@ def _draw_flops(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
     if panel.data.empty:
         shared_axes.nothing_here(axes, "No finished run yet")
     lowest, highest = panel.scale.limits
+    foot = max(axes.get_ylim()[0], lowest)
+    spread = shared_axes.shown_spread(panel.data)
     data = panel.data.assign(
-        low=panel.data["low"].astype(float).clip(lower=max(axes.get_ylim()[0], lowest)),
-        high=panel.data["high"].astype(float).clip(upper=highest),
+        low=spread["low"].astype(float).clip(lower=foot),
+        high=spread["high"].astype(float).clip(upper=highest),
     ).astype({x: float})
     for series, look in panel.styles(looks).items():
         rows = data[data["series"] == series]
         line = _frontier_line(rows, x)
         colour: Any = {"color": look["color"], "zorder": 2}
-        band = axes.fill_between(line[x], line["low"], line["high"], alpha=0.14, linewidth=0, **colour)
+        spreads = shared_axes.draw_spread(axes, line, x, look["color"], (foot, highest))
         # A band has no width at a single point, and none at points that the line leaves out.
         bare = rows[rows["at_end"].astype(bool) & (~rows.index.isin(line.index) | (len(line) == 1))]
         bars = axes.vlines(bare[x], bare["low"], bare["high"], alpha=0.5, linewidth=1.0, **colour)
@@ -278,7 +285,7 @@ def _draw_flops(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
                     edgecolors=look["color"], linewidths=0.7, alpha=0.8, zorder=3, clip_on=False,
                 )
             )  # fmt: skip
-        tag([band, bars, *lines, *points], "architecture", panel.series[series])
+        tag([*spreads, bars, *lines, *points], "architecture", panel.series[series])
     name_lines(axes, grey)
 
 

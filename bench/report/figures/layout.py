@@ -7,7 +7,7 @@ What is placed by data, such as the label of the last tick, is moved in the end 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -121,7 +121,7 @@ def new_grid(
     named = [wrapped(title, wide + (0.0 if columns > 1 else right), bold=True) for title in titles]
     rows = [named[start : start + columns] for start in range(0, len(named), columns)]
     heads = [max(map(lines_of, row)) * LINE + 0.08 for row in rows]
-    shown = [line for note in notes for line in wrapped(note, width - 2 * MARGIN).split("\n")]
+    shown = [line for note in notes for line in wrapped(note, 0.97 * width - 2 * MARGIN).split("\n")]
     foot = len(shown) * LINE + (0.08 if shown else 0)
     labels, legend_columns, legend_height = _legend(handles, width - 2 * MARGIN, legend_title)
     labelled = len(rows) - 1 - (len(rows[-1]) < columns)  # the first row with labels
@@ -229,6 +229,12 @@ def _inwards(low: float, high: float, first: float, last: float) -> float:
 def rows_of(panels: Sequence[T], columns: int) -> list[Sequence[T]]:
     """Panels by row."""
     return [panels[start : start + columns] for start in range(0, len(panels), columns)]
+
+
+def rows_with(panels: Sequence[T], columns: int, has_data: Callable[[T], bool]) -> list[T]:
+    """The panels of the rows in which a panel has data; all panels where none has."""
+    shown = [panel for row in rows_of(panels, columns) if any(map(has_data, row)) for panel in row]
+    return shown or list(panels)
 
 
 def most_ticks(wide: float, text: str = "3×10¹⁷") -> int:

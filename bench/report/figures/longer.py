@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from bench.digits import plus_minus
 from bench.report.data.choices import best_sizes
 from bench.report.data.estimates import TaskResults, curves
 from bench.report.figures.drawing import Drawing
@@ -45,7 +44,7 @@ def longer_prompts(
     figure, spots = error_against_examples(panel, looks, trained, notes)
     last = data.groupby("series", sort=False).tail(1)
     ends = "; ".join(
-        f"{row['series']} {plus_minus(row['value'], row['standard_error'])}"
+        f"{row['series']} {task.scale.text(row['value'], row['standard_error'], row['independent_prompts'])}"
         for row in last.to_dict("records")
     )
     factor = round((data["examples"].max() + 1) / trained)

@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from bench.digits import plus_minus
 from bench.report.data.scale import ScoreScale
 from bench.report.style import LINES, LOOKS, Look
 from bench.report.text import first_few
@@ -52,6 +51,11 @@ class Panel:
     trainings: pd.DataFrame | None = None
 
     @property
+    def has_data(self) -> bool:
+        """Whether there is anything to draw but grey lines."""
+        return not self.data.empty
+
+    @property
     def heading(self) -> str:
         """The title drawn over the panel: the task, the size if all models have one, and the evaluation."""
         sizes = list(self.data["size"].unique()) if "size" in self.data else []
@@ -60,20 +64,25 @@ class Panel:
 
     def words(self, point: Mapping[Any, Any]) -> str:
         """The score of a row of `estimates.points`: "Mamba 4×256, step 1,000: accuracy 0.912 ± 0.003"."""
-        return (
-            f"{point['series']} {point['size']}, step {point['step']:,}: {self.scale.label} "
-            f"{plus_minus(point['value'], point['standard_error'])}"
-        )
+        return f"{point['series']} {point['size']}, step {point['step']:,}: {self.score(point)}"
+
+    def score(self, point: Mapping[Any, Any]) -> str:
+        """The score of a row of `data` alone: "accuracy 0.912 ± 0.003"."""
+        words = self.scale.text(point["value"], point["standard_error"], point["independent_prompts"])
+        return f"{self.scale.label} {words}"
 
     def styles(self, looks: Mapping[str, Look]) -> dict[str, dict[str, Any]]:
         """Line colour and style of each series.
 
         A series has its architecture's colour and marker. Its dashes tell variants of the architecture apart.
         Where architectures have no variants in common, the further variants of an architecture also have
-        colours and markers of their own: those that no architecture has, as long as there are any.
+        colours and markers of their own, as long as there are any: first those that no architecture has, then
+        those of architectures that are not in the panel.
         """
+        present = {looks[architecture].colour for architecture in self.series.values()}
         taken = {look.colour for look in looks.values()}
-        free = [] if common_variants(self.series) else [look for look in LOOKS if look.colour not in taken]
+        free = [look for look in LOOKS if look.colour not in present]
+        free = [] if common_variants(self.series) else sorted(free, key=lambda look: look.colour in taken)
         counts: dict[str, int] = {}
         styles = {}
         for series, architecture in self.series.items():
@@ -108,15 +117,30 @@ def of_one_plan(panels: Sequence[Panel]) -> list[Panel]:
     return [replace(panel, series=series) for panel in panels]
 
 
+def grouped(absent: Sequence[str]) -> str:
+    """Phrases of `Panel.absent` as one text. Three or more models with the same reason share it."""
+    models: dict[str, list[str]] = {}
+    for phrase in absent:
+        model, _, reason = phrase.rpartition(": ")
+        models.setdefault(reason, []).append(model)
+    phrases = []
+    for reason, names in models.items():
+        if len(names) > 2:
+            phrases.append(f"{'; '.join(first_few(names))}: each {reason}")
+        else:
+            phrases += [f"{name}: {reason}" for name in names]
+    return "; ".join(first_few(phrases))
+
+
 def absence_notes(panels: Sequence[Panel]) -> list[str]:
-    """A footnote for each panel that lacks planned models, and one for all that wait for results."""
+    """A footnote for each planned panel that lacks models, and one for all that wait for results."""
     notes, waiting = [], []
     for panel in panels:
         if len(panels) > 1 and panel.data.empty and all(": missing (" in phrase for phrase in panel.absent):
             waiting.append(panel.title)
         elif panel.absent:
             prefix = f"{panel.heading}, not drawn" if len(panels) > 1 else "Not drawn"
-            notes.append(f"{prefix}: {'; '.join(first_few(panel.absent))}.")
+            notes.append(f"{prefix}: {grouped(panel.absent)}.")
     if waiting:
         notes.append(f"All runs are missing: {', '.join(first_few(waiting))}.")
     return notes

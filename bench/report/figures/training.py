@@ -53,7 +53,15 @@ def training_curves(
         scored = points["step"].nunique() > 1
         titles = [f"{panel.heading.partition(':')[0]}: training loss", *([panel.heading] if scored else [])]
         width, columns = (PAGE, 2) if scored else (COLUMN, 1)
-        grid = new_grid(titles, width=width, tall=TALL, columns=columns, between=0.55, handles=handles)
+        grid = new_grid(
+            titles,
+            width=width,
+            tall=TALL,
+            columns=columns,
+            between=0.55,
+            handles=handles,
+            notes=shared.seeds_notes([points] if scored else []),
+        )
         last = max([float(points["step"].max()) if len(points) else 1.0, *losses["step"]])
         for axes in grid.axes:
             axes.set_xlim(0, last)
@@ -137,6 +145,7 @@ def _draw_scores(axes: Axes, panel: Panel, styles: Mapping[str, dict[str, Any]])
     grey = levels(panel)
     data, scale = panel.data.sort_values("step"), panel.scale
     values = [*data["value"].astype(float), *(reference.y[0] for reference in grey)]
+    values += shared.seed_values(data)
     limit_scores(axes, panel, values, TALL, least=0.0)
     draw(axes, grey)
     if data.empty:
@@ -146,8 +155,8 @@ def _draw_scores(axes: Axes, panel: Panel, styles: Mapping[str, dict[str, Any]])
         rows = data[data["series"] == series]
         if rows.empty:
             continue
-        rows = rows.assign(low=rows["low"].astype(float).clip(lower=foot))
-        shared.draw_curve(axes, rows, "step", look, panel.series[series], scale.limits)
+        limits = max(foot, scale.limits[0]), scale.limits[1]
+        shared.draw_curve(axes, rows, "step", look, panel.series[series], limits)
     name_lines(axes, grey)
 
 

@@ -18,10 +18,11 @@ from bench.report.figures import axes as shared
 from bench.report.figures.axes import marker_size
 from bench.report.figures.drawing import Drawing, Spot, spots_of, tag
 from bench.report.figures.flops import optimizer_title
-from bench.report.figures.layout import LINE, PAGE, lines_of, new_grid, rows_of, wrapped, y_label
+from bench.report.figures.layout import LINE, PAGE, lines_of, new_grid, rows_of, rows_with, wrapped, y_label
+from bench.report.figures.panel import grouped
 from bench.report.figures.references import draw, name_lines, room_for_names, trivial_level
 from bench.report.style import GROUPS, PAPER, Look, in_style
-from bench.report.text import first_few, millions
+from bench.report.text import millions
 from bench.words import architecture_name
 
 if TYPE_CHECKING:
@@ -179,11 +180,9 @@ TALL = 1.5
 
 def _draw(panels: Sequence[VariedPanel], columns: int, legend: str) -> tuple[Figure, list[Spot]]:
     with in_style():
-        notes = [
-            f"{panel.title}, not drawn: {'; '.join(first_few(panel.absent))}."
-            for panel in panels
-            if panel.absent
-        ]
+        notes = [f"{panel.title}, not drawn: {grouped(panel.absent)}." for panel in panels if panel.absent]
+        notes += shared.seeds_notes(panel.data for panel in panels)
+        panels = rows_with(panels, columns, lambda panel: not panel.data.empty)
         drawn = {series for panel in panels for series in panel.data["series"]}
         looks = {series: look for panel in panels for series, look in panel.looks.items()}
         handles = [
@@ -200,7 +199,9 @@ def _draw(panels: Sequence[VariedPanel], columns: int, legend: str) -> tuple[Fig
             notes=notes, legend_title=legend,
         )  # fmt: skip
         low, high = shared.log_limits(
-            value for panel in panels for value in [*panel.data["value"].astype(float), panel.trivial]
+            value
+            for panel in panels
+            for value in [*panel.data["value"].astype(float), *shared.seed_values(panel.data), panel.trivial]
         )
         limits = room_for_names(low, high, TALL, logarithmic=True, below=False)
         spots: list[Spot] = []
@@ -227,11 +228,10 @@ def _draw_lines(axes: Axes, panel: VariedPanel, limits: tuple[float, float]) -> 
         if rows.empty:
             continue
         x, y = rows["x"].to_numpy(), rows["value"].to_numpy()
-        low, high = rows["low"].clip(lower=limits[0]).to_numpy(), rows["high"].to_numpy()
         incomplete = (rows["seeds"] < rows["seeds_planned"]).to_numpy()
-        band = axes.fill_between(x, low, high, color=look.colour, alpha=0.16, linewidth=0)
+        spread = shared.draw_spread(axes, rows, "x", look.colour, (limits[0], math.inf))
         line = axes.plot(x, y, color=look.colour, linewidth=1.4, zorder=3)
-        artists: list[Any] = [band, *line]
+        artists: list[Any] = [*spread, *line]
         for hollow in (False, True):
             if (incomplete == hollow).any():
                 artists += axes.plot(

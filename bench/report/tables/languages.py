@@ -13,13 +13,12 @@ from bench.paper import printed
 from bench.report.data.choices import best_cell, best_sizes, chosen
 from bench.report.data.estimates import INTERVAL_RULE, TaskResults, at_positions
 from bench.report.data.frame import tally
-from bench.report.tables.table import Table, TableCell
+from bench.report.tables.table import Table, TableCell, missing_text
 from bench.report.text import millions
 from bench.results.evaluations import perplexity
 from bench.results.record import MAIN
 from bench.words import architecture_name
 
-ABSENT = "missing"
 BEYOND = "†"
 
 
@@ -170,7 +169,7 @@ def _cells(
     for column, value in zip(columns, paper, strict=True):
         mark = BEYOND if _beyond(column, value, references) else ""
         ours, state = _measured(task, architecture, column)
-        shown = f"{ABSENT}: {state}" if ours is None else _text(ours.value, ours.half, column)
+        shown = missing_text(state) if ours is None else _text(ours.value, ours.half, column)
         cells.append(TableCell(f"{value}{mark} / {shown}", absent=ours is None))
         entry |= {
             f"paper {column.head}": value,

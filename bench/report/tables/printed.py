@@ -14,10 +14,8 @@ from bench.report.data.choices import SIZE_RULE, best_cell, best_sizes
 from bench.report.data.estimates import TaskResults
 from bench.report.data.frame import runs_of, tally, varied_setting
 from bench.report.data.references import level
-from bench.report.tables.table import Table, TableCell
+from bench.report.tables.table import Table, TableCell, missing_text
 from bench.words import architecture_name, task_name
-
-ABSENT = "missing"
 
 
 def table_1(results: pd.DataFrame, references: pd.DataFrame) -> Table:
@@ -48,7 +46,7 @@ def table_1(results: pd.DataFrame, references: pd.DataFrame) -> Table:
             if task is None or error is None or mark is None:
                 without_mark = "compared with missing models" if bounds else "no floor is recorded"
                 reason = state if error is None else without_mark
-                row.append(TableCell(f"{paper_mark} / {ABSENT}: {reason}", absent=True))
+                row.append(TableCell(f"{paper_mark} / {missing_text(reason)}", absent=True))
             else:
                 score = error_text(task.scale.score_of(error))
                 differs = "" if mark == paper_mark else " (differs)"
@@ -123,7 +121,7 @@ def table_3(results: pd.DataFrame) -> Table:
                 loss = plus_minus(point["ours"], point["standard_error"])
                 row.append(TableCell(f"{paper_loss} / {loss}"))
             else:
-                row.append(TableCell(f"{paper_loss} / {ABSENT}: {state}", absent=True))
+                row.append(TableCell(f"{paper_loss} / {missing_text(state)}", absent=True))
         rows.append(row)
     heads = [f"{m} queries, width {width}" for m, width in printed.TABLE_3_COLUMNS]
     caption = (

@@ -6,13 +6,12 @@ without a number states the reason.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from bench.digits import error_text, plus_minus, scientific, short
+from bench.digits import error_text, scientific, short
 from bench.report.data.estimates import Estimate, TaskResults, at_positions, seed_errors
 from bench.report.data.frame import CELL, STATES, TUNED, tallied, tally
 from bench.report.data.scale import ScoreScale
@@ -21,7 +20,7 @@ from bench.report.text import heading, millions
 from bench.results.flops_axis import mean_flops
 from bench.results.horizon import HORIZON_ACCURACY
 from bench.tasks.task import LONGER
-from bench.uncertainty import SeedErrors, largest_unseen_rate
+from bench.uncertainty import SeedErrors
 
 
 def results_table(name: str, task: TaskResults) -> Table:
@@ -134,22 +133,10 @@ def _horizon(ends: pd.DataFrame | None) -> dict[str, float]:
     }
 
 
-def _is_all_or_none(values: Mapping[Any, Any], column: str, scale: ScoreScale) -> bool:
-    """Whether a score is an accuracy of 1 or 0 on every prompt, in every seed."""
-    return scale.metric == "accuracy" and values[column] in (0, 1) and values[f"{column}_se"] == 0
-
-
 def _score_cell(values: Mapping[Any, Any], column: str, scale: ScoreScale, best: bool) -> TableCell:
-    """A score with its standard error: "0.912 ± 0.003"; "1 (> 0.9976)" where all answers are right."""
-    value, error = values[column], values[f"{column}_se"]
-    if not _is_all_or_none(values, column, scale):
-        return TableCell(plus_minus(value, error), best=best)
-    # The mean over positions of a prompt is not below 1 more often than one of its answers is wrong.
-    rate = largest_unseen_rate(int(values["prompts"]))
-    places = 1 - math.floor(math.log10(rate))
-    end = math.ceil(rate * 10**places) / 10**places
-    bound = f"> {1 - end:.{places}f}" if value == 1 else f"< {end:.{places}f}"
-    return TableCell(f"{value:.0f} ({bound})", best=best)
+    """A score with its standard error (`ScoreScale.text`)."""
+    text = scale.text(values[column], values[f"{column}_se"], int(values["prompts"]))
+    return TableCell(text, best=best)
 
 
 def _horizon_cell(values: Mapping[Any, Any], best: bool) -> TableCell:

@@ -103,7 +103,12 @@ def as_latex(table: Table) -> str:
     )
 
 
+def missing_text(reason: str) -> str:
+    """The text of a cell without a number: "missing: no experiment", "missing (4 of 4 runs)"."""
+    return reason if reason.startswith("missing") else f"missing: {reason}"
+
+
 def scalars(numbers: pd.DataFrame) -> pd.DataFrame:
-    """The numbers behind a figure without columns that hold lists."""
+    """The numbers behind a figure without lists and without what tooltips alone need."""
     lists = numbers.map(lambda value: isinstance(value, list)).any()
-    return numbers.loc[:, ~lists]
+    return numbers.loc[:, ~lists].drop(columns="independent_prompts", errors="ignore")
