@@ -1,7 +1,7 @@
-"""Training FLOPs as the paper counts them (Appendix B), so that architectures are compared at equal compute.
+"""Training FLOPs, counted as in the paper (Appendix B), to compare architectures at equal compute.
 
-Multiplications of one prompt (batch 1) in one block, as each block of `bench.models.blocks` states them,
-for L tokens, width D, expansion E and N states:
+The table shows the multiplications of one prompt (batch 1) in one block, for L tokens, width D, expansion E
+and N states. Each block of `bench.models.blocks` states its own:
 
     attention      4LD² + 2L²D                    Table 9: QKV 3LD², outer products 2L²D, output LD²
     mlp            8LD²                           Table 9: feed-forward of width 4D
@@ -10,22 +10,23 @@ for L tokens, width D, expansion E and N states:
     s4_mamba       3LED² + 3LEDN + 4LED           not in the paper; derived below
     swiglu         3LDI                           not in the paper; inner width I
 
-Blocks since the paper count every linear map, the convolution (a multiplication per tap and channel), a gate
-(one per channel), and one multiplication per entry of the state for each of: its decay, a read at a key, a
-correction or outer product, a read at the query. Table 10's 7 per entry of Mamba's state is not that rule.
+Blocks since the paper count every linear map, the convolution (a multiplication per tap and channel) and a
+gate (a multiplication per channel). They count one multiplication per entry of the state for each of these:
+its decay, a read at a key, a correction or outer product, a read at the query. Mamba does not follow this
+rule: it keeps the 7 multiplications per entry of Table 10.
 
 L counts tokens, two per point (A.4: 512 points have a context length of 1,024). As in the paper's tables,
 L² is not halved for causality, and read-in, read-out, positions, norms and activations are not counted.
 
-The S4 formulas count the recurrence as Table 10 counts Mamba's. Each of the N/2 complex modes costs one
-complex product with the state (4 real multiplications) and the real part of a product with C (2
+The formulas of S4 and S4-Mamba count the recurrence as Table 10 counts Mamba's. Each of the N/2 complex modes
+costs one complex product with the state (4 real multiplications) and the real part of a product with C (2
 multiplications): 3N per token and channel. S4 adds its skip and its GLU gate, 2 per channel. Its 1×1
 convolution D → 2D costs 2LD² at S4's own width (×1.75). S4-Mamba keeps Mamba's projections and 4LED.
 
 Training FLOPs = 6 × multiplications × batch × steps: a factor of 2 for multiply and add, and of 3 for
-forward and backward. They are counted twice. `training_flops` counts each step at the curriculum's length, or
-at the mean length of prompts that differ in length. `training_flops_full_length` counts every step at full
-length: models are compared at that count.
+forward and backward. FLOPs are counted in two ways. `training_flops` counts each step at the curriculum's
+length, or at the mean length of prompts that differ in length. `training_flops_full_length` counts every step
+at full length. Reports compare models at `training_flops_full_length`.
 """
 
 from __future__ import annotations
@@ -41,16 +42,16 @@ from bench.tasks.task import Task
 
 @lru_cache(maxsize=4096)  # a suite has few shapes and thousands of runs
 def multiplications(architecture: Architecture, layers: int, width: int, length: int) -> int:
-    """Forward multiplications of one prompt of `length` tokens, at nominal `width`."""
+    """Multiplications of one prompt of `length` tokens in the forward pass, at nominal `width`."""
     D = architecture.actual_width(width)
     return sum(block.multiplications(length, D) for block in architecture.blocks(layers))
 
 
 def fault(architecture: Architecture, width: int, length: int) -> str | None:
-    """Why an architecture's cost cannot be counted at a nominal width and `length` tokens, or None.
+    """Why an architecture's cost cannot be counted at a nominal width and `length` tokens; None if it can.
 
-    Parameters are checked where a block states their number. Those of other blocks are counted by building
-    the module, which imports torch.
+    Parameters are checked only if a block states their number, because counting them in a module imports
+    torch.
     """
     if misfit := architecture.width_fault(width):
         return misfit
@@ -97,7 +98,7 @@ def _steps_by_length(task: Task, steps: int) -> dict[int, int]:
     lengths: dict[int, int] = {}
     for begin in range(0, steps, every):
         points, left = task.points_at(begin), steps - begin
-        is_full = points == task.n_points  # from here on to the last step
+        is_full = points == task.n_points  # and stays full until the last step
         length = task.length(points)
         lengths[length] = lengths.get(length, 0) + (left if is_full else min(every, left))
         if is_full:

@@ -1,10 +1,10 @@
-"""The best error there is for so many FLOPs, and the fewest FLOPs for an error: on plain numbers.
+"""The lowest error at a budget of FLOPs, and the fewest FLOPs for an error: on plain numbers.
 
 An architecture's frontier is the lower envelope of its points (training FLOPs, error). Between two of its
-points it is a straight line in log–log. A log–log line cannot end at an error of 0: before such a point, the
-last positive error is the best that is known. After its last improvement the frontier is flat up to the
-largest budget of a training, because a budget that did not help has an error too. Beyond that budget nothing
-is known, and nothing is returned.
+points it is a straight line in log–log. A log–log line cannot end at an error of 0, so before a point with
+error 0 the frontier is flat at the last positive error. After its last improvement the frontier is flat up to
+the largest budget of a training, because trainings at larger budgets did not reach a lower error. Beyond that
+budget the frontier is unknown, and functions return None.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ Point = tuple[float, float]
 
 
 def frontier(points: Iterable[Point]) -> list[Point]:
-    """The points that are better than every point at no more FLOPs, by rising FLOPs and falling error.
+    """The points with a lower error than all points at fewer or equal FLOPs, by rising FLOPs.
 
-    Where the largest budget improves nothing, a last point repeats the lowest error at that budget. Points
-    whose FLOPs are not finite and above 0, or whose error is not finite or below 0, are left out.
+    If the largest budget improves nothing, a last point repeats the lowest error at that budget. Points are
+    left out if their FLOPs are not finite and above 0, or if their error is not finite or is below 0.
     """
-    # Before they are sorted: no order holds with a NaN among them.
+    # Filtered before sorting: a list with NaN has no order.
     valid = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y) and x > 0 and y >= 0]
     best: list[Point] = []
     largest = 0.0
@@ -43,7 +43,7 @@ def frontier(points: Iterable[Point]) -> list[Point]:
 
 
 def error_at(line: Sequence[Point], flops: float) -> float | None:
-    """The frontier's error at a budget; None outside of the FLOPs it spans."""
+    """The frontier's error at a budget of FLOPs; None outside of the frontier's FLOPs."""
     if not line or not line[0][0] <= flops <= line[-1][0]:
         return None
     for (left, before), (right, after) in itertools.pairwise(line):
@@ -53,7 +53,7 @@ def error_at(line: Sequence[Point], flops: float) -> float | None:
 
 
 def flops_at(line: Sequence[Point], error: float) -> float | None:
-    """The fewest FLOPs at which the frontier reaches an error; None if it never does or starts below it."""
+    """The fewest FLOPs at which the frontier reaches an error; None if it never does, or starts below it."""
     if not line or not line[-1][1] <= error <= line[0][1]:
         return None
     for (left, before), (right, after) in itertools.pairwise(line):
@@ -69,16 +69,16 @@ def _interpolated(left: float, before: float, right: float, after: float, x: flo
     apart = math.log(right) - math.log(left)
     share = (math.log(x) - math.log(left)) / apart if apart else 1.0
     y = math.exp((1 - share) * math.log(before) + share * math.log(after))
-    return min(max(y, min(before, after)), max(before, after))  # exp and log round, and may leave the line
+    return min(max(y, min(before, after)), max(before, after))  # exp and log round, so y may lie outside
 
 
 @dataclass(frozen=True, eq=False)
 class DrawnFrontiers:
-    """The frontiers of many draws of the errors of the same models: `frontier`, for all draws at once.
+    """The frontiers of D draws of the errors of the same K models: `frontier` for all draws at once.
 
     Attributes:
         flops: training FLOPs of each model, (K,), K ≥ 1, finite and above 0.
-        errors: of each model in each draw, (D, K), finite and at least 0.
+        errors: error of each model in each draw, (D, K), finite and at least 0.
     """
 
     flops: Floats
@@ -128,7 +128,7 @@ class DrawnFrontiers:
         right = place + 1 + later.argmax(axis=1)
         after = np.where(later.any(axis=1), self._lowest[draws, right], before)
         flat = (after == before) | (after == 0)
-        # Where the frontier is flat, errors may be 0, which has no logarithm: 1 stands for them.
+        # Where the frontier is flat, errors may be 0, which has no logarithm. They are replaced by 1.
         start, end = np.where(flat, 1.0, before), np.where(flat, 1.0, after)
         between = all_interpolated(left, start, self._budgets[right], end, np.full(len(draws), flops))
         return np.where(flat, before, between)
@@ -141,7 +141,7 @@ class DrawnFrontiers:
         before, after = self._lowest[draws, left], self._lowest[draws, place]
         exact = (place == 0) | (after == 0) | (after == errors)
         fewer, more = self._budgets[self._last[draws, left]], self._budgets[place]
-        # Where no line is needed, errors may be 0, which has no logarithm: 1 stands for them.
+        # Where no line is needed, errors may be 0, which has no logarithm. They are replaced by 1.
         start, end, wanted = (np.where(exact, 1.0, values) for values in (before, after, errors))
         between = all_interpolated(start, fewer, end, more, wanted)
         reached = np.where(exact, more, between)

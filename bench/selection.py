@@ -1,15 +1,18 @@
-"""The rule by which reports and claims choose a learning rate, and a size, on plain numbers.
+"""The rule by which reports and claims choose a learning rate, a clip and a size, on plain numbers.
 
-A candidate is a learning rate and a clip. Among the candidates of one size, those with the most finished
-seeds are compared. The one with the lowest mean error on the validation prompts at the last checkpoint is
-chosen; of candidates with equal errors, the one with the lowest learning rate, then the lowest clip. Where
-sizes are a choice too, the size is chosen whose chosen candidate has the lowest such error; of equal sizes,
-the first. A claim that depends on a choice among equals, or on a choice that is another one without one of
-the seeds, is undecided (`bench.check.verdicts`). What is reported is then measured on the test prompts, which
-have no part in the choice.
+A candidate is a learning rate and a clip. For one size, the rule is:
 
-The best of several trainings is partly luck. A training that helped to choose its own candidate therefore
-makes the reported error too low. `seeds_to_report` avoids this where there are enough seeds.
+1. Only the candidates with the most finished seeds are compared.
+2. The candidate with the lowest mean error on the validation prompts at the last checkpoint is chosen.
+3. Of candidates with equal errors, the lowest learning rate is chosen, then the lowest clip.
+
+If a size is to be chosen too, it is the size whose chosen candidate has the lowest error; of equal sizes, the
+first. Every reported error is then measured on the test prompts, which do not affect the choice. A claim is
+undecided if it depends on a choice among equals, or on a choice that would change without one of the seeds
+(`bench.check.verdicts`).
+
+The best of several trainings is partly luck. If a training helped to choose its own candidate, the reported
+error is therefore too low. `seeds_to_report` avoids this if there are enough seeds.
 """
 
 from __future__ import annotations
@@ -25,15 +28,15 @@ from bench.results.record import SELECTION
 
 Size = TypeVar("Size")
 Candidate = tuple[float, ...]
-"""A learning rate and a clip, of which one pair is chosen for each size."""
+"""A learning rate and a clip. One pair is chosen for each size."""
 Errors = Mapping[int, float | None]
 """Errors on the validation prompts by seed; None where a run did not finish. NaN counts as not finished."""
 ENOUGH_SEEDS = 3
-"""Smallest number of seeds from which some can choose and others be reported."""
+"""Smallest number of seeds that are reported without those that chose the candidate."""
 
 
 def selection_error(result: RunRecord) -> float | None:
-    """Normalised headline error of a run on the validation prompts at its end; None unless it finished."""
+    """Normalised headline error of a run on the validation prompts at its end; None if it did not finish."""
     if not result.finished or result.last is None:
         return None
     return error_at(result, result.last, SELECTION)[0]
@@ -42,15 +45,12 @@ def selection_error(result: RunRecord) -> float | None:
 def choose(
     sizes: Mapping[Size, Mapping[Candidate, Errors]], preferred: tuple[Size, Candidate] | None = None
 ) -> tuple[Size, Candidate] | None:
-    """The size and candidate that stand for an architecture on a task.
+    """The size and the candidate that represent an architecture on a task; None if no run finished.
 
     Args:
         sizes: the errors of each candidate by size.
         preferred: the size to choose if it is one of several equal ones, and the candidate likewise; by
             default the first of these sizes, and the lowest of these candidates.
-
-    Returns:
-        None when no run finished.
     """
     preferred_size, preferred_candidate = preferred or (None, None)
     best = {
@@ -65,7 +65,7 @@ def choose(
 
 
 def equals_of(candidates: Mapping[Candidate, Errors], chosen: Candidate) -> list[Candidate]:
-    """The other candidates of one size that the validation prompts cannot tell from the chosen one."""
+    """The other candidates of one size whose validation error is equal to that of the chosen candidate."""
     best = _rank(chosen, candidates[chosen])[:2]
     return [
         candidate
@@ -79,16 +79,16 @@ def seeds_to_report(
 ) -> dict[int, Candidate]:
     """The seeds whose errors are reported for one size, each with the candidate of the run that is read.
 
-    - Seeds that were trained at the chosen candidate only played no part in choosing it. If there are at
-      least ENOUGH_SEEDS of them, they are reported alone.
-    - Otherwise, if at least ENOUGH_SEEDS seeds were trained at several candidates, each of them is reported
-      at the candidate that the other seeds choose, as in cross-validation.
+    - A seed that was trained only at the chosen candidate did not compare candidates. If there are at least
+      ENOUGH_SEEDS such seeds, only these are reported.
+    - Otherwise, if at least ENOUGH_SEEDS seeds were trained at several candidates, each seed is reported at
+      the candidate that the other seeds choose, as in cross-validation.
     - Otherwise all seeds of the chosen candidate are reported, and the error is somewhat too low.
 
     Args:
         candidates: the errors of each candidate of one size.
         chosen: what `choose` has chosen.
-        preferred: the candidate that other seeds choose for a seed if it is one of several equals.
+        preferred: the candidate to choose if it is one of several equals.
     """
     tried = Counter(seed for errors in candidates.values() for seed in errors)
     fresh = [seed for seed in candidates[chosen] if tried[seed] == 1]
@@ -111,9 +111,9 @@ def seeds_to_report(
 def one_seed_less(
     sizes: Mapping[Size, Mapping[Candidate, Errors]], chosen: tuple[Size, Candidate]
 ) -> tuple[tuple[Size, Candidate], ...]:
-    """The other sizes and candidates that are chosen if one of the seeds is left out.
+    """The other sizes and candidates that would be chosen without one of the seeds.
 
-    Nothing unless at least ENOUGH_SEEDS seeds were trained at every candidate of every size.
+    Empty if fewer than ENOUGH_SEEDS seeds were trained at every candidate of every size.
 
     Args:
         sizes: the errors of each candidate by size.
@@ -149,7 +149,7 @@ class _Rank(NamedTuple):
         minus_finished: the number of seeds that finished, negated.
         error: their mean error; infinite if none finished.
         is_another: whether another candidate is preferred among equals.
-        candidate: the values, which decide between equals.
+        candidate: the learning rate and the clip, which decide between equals.
     """
 
     minus_finished: int

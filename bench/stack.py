@@ -1,8 +1,8 @@
 """A stack: runs of one shape that train together, as one set of kernels.
 
 The runs of a stack differ in learning rate, clip, seed, or in a task whose prompts have the same shape. A
-small model leaves most of a GPU idle; a stack of K of them takes little longer than one. Torch is not
-imported here: plans and reports name stacks too.
+small model leaves most of a GPU idle, so a stack of K small models takes little longer than one model. This
+module does not import torch, because plans and reports name stacks too.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from bench.run import Run
 T = TypeVar("T")
 
 MEMBER_FIELDS = ("task", "learning_rate", "clip", "seed")
-"""What may differ between the members of a stack."""
+"""Fields of a run that may differ between the members of a stack."""
 STACK_PREFIX = "stack-"
 """Beginning of the id of a stack of several runs."""
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Runs that train together, those of one task and one seed side by side.
+    """Runs that train together. Runs with the same task and seed are neighbours.
 
     Attributes:
-        members: the runs, all of one `stack_shape`, in the order of `Stack.of`.
+        members: the runs, all with the same `stack_shape`, in the order of `Stack.of`.
     """
 
     members: tuple[Run, ...]
 
     @classmethod
     def of(cls, *runs: Run) -> Stack:
-        """A stack of runs, ordered so that members with one stream of prompts stand side by side.
+        """A stack of runs, ordered so that members with the same stream of prompts are neighbours.
 
         Raises:
-            ValueError: when their shapes differ, or when a run comes twice.
+            ValueError: the runs have different shapes, or a run occurs twice.
         """
         if len({stack_shape(run) for run in runs}) != 1:
             raise ValueError("the runs of a stack must have one shape")
@@ -55,31 +55,31 @@ class Stack:
 
     @property
     def first(self) -> Run:
-        """The member that stands for what all of them share, such as architecture, size and steps."""
+        """The first member. All members share its architecture, size and steps."""
         return self.members[0]
 
     @cached_property
     def id(self) -> str:
-        """Identifies the composition; that of a single run is the run's own id."""
+        """A digest of the members' ids; for a single run, the run's id."""
         if len(self) == 1:
             return self.first.id
         return STACK_PREFIX + digest([run.id for run in self.members])
 
     def halves(self) -> tuple[Stack, Stack]:
-        """Two stacks of about half the members each; for a stack of at least two."""
+        """Two stacks with about half of the members each. The stack must have at least two members."""
         middle = len(self) // 2
         return Stack(self.members[:middle]), Stack(self.members[middle:])
 
     @property
     def label(self) -> str:
-        """A name for people."""
+        """A name for messages, such as `4 x mamba-2x128`."""
         if len(self) == 1:
             return self.first.label
         return f"{len(self)} x {self.first.architecture.name}-{size_key(self.first.size)}"
 
 
 def stack_shape(run: Run) -> str:
-    """What all members of a stack have in common, as text: runs with equal shapes can be stacked."""
+    """The shape of a run as text: runs with equal shapes can train in one stack."""
     shared = {name: value for name, value in run.identity().items() if name not in MEMBER_FIELDS}
     task = run.task
     prompts = [task.full_length, task.n_inputs, task.n_outputs, task.discrete]
@@ -87,10 +87,10 @@ def stack_shape(run: Run) -> str:
 
 
 def even_parts(items: Sequence[T], most: int) -> list[list[T]]:
-    """Items in their order, split into as few parts of at most `most` items as there can be.
+    """Items in their order, split into as few parts of at most `most` items as possible.
 
-    Sizes differ by one at most. A stack takes time for each of its members, so workers end their stacks
-    sooner than with full ones and a small rest.
+    Sizes of parts differ by at most one. The time of a stack grows with its members, so workers finish equal
+    stacks sooner than several full stacks and a small one.
     """
     parts = math.ceil(len(items) / most)
     ends = [len(items) * part // parts for part in range(parts + 1)] if items else []
@@ -118,5 +118,5 @@ def form_stacks(
 
 
 def stackable(run: Run) -> bool:
-    """Whether every block of the run's architecture can be computed for a stack of models at once."""
+    """Whether every block of the run's architecture can be computed for a stack of models."""
     return all(block.stackable for block in run.architecture.pattern)

@@ -1,4 +1,4 @@
-"""How certain a mean error is, and what is computed from several: intervals and draws, on plain numbers.
+"""Standard errors, intervals and draws of mean errors over prompts and seeds, on plain numbers.
 
 A mean error has two sources of chance: the prompts on which models are scored, and the training (a seed fixes
 the initialisation and the stream of prompts). A model with S seeds on P prompts has errors e[s, p]. The mean
@@ -6,44 +6,45 @@ over both varies by
 
     V = σ²(seed) / S + σ²(prompt) / P + σ²(seed × prompt) / (S·P).
 
-The variance of the S seed means, divided by S, estimates the first and the last term. The variance of the P
-prompt means, divided by P, estimates the last two. V is the sum of both, less the last term, which both
-contain.
+The variance of the S seed means, divided by S, estimates the sum of the first and the last term. The variance
+of the P prompt means, divided by P, estimates the sum of the last two terms. V is the sum of both estimates,
+minus the last term, which both contain.
 
-Some numbers have few possible values: a horizon is a number of positions, and a step of convergence is one at
-which the model was checked. S seeds may then have equal values, although another training may give another
-value. They are treated as if one of them had the next possible value, at a distance of d. This is the
-smallest spread that S different seeds can show. It makes the standard error of their mean d / S, and its
-variance
+Some numbers have few possible values. A horizon is a number of positions, and a step of convergence is a step
+at which the model was checked. S seeds may then have equal values, although another training may give another
+value. They are treated as if one seed had the next possible value, at a distance of d. This is the smallest
+spread that S different seeds can show. The standard error of their mean is then d / S, and its variance
 
     (d / S)².
 
-At the ends (no position, all positions, no error) there is no value beyond, and equal seeds have no spread.
-How far another training would fall short is unknown, so a claim rests on the number of seeds there: three of
-three say with 95 % confidence that at least 37 % of all trainings end there (0.05 to the power of 1/3). An
-accuracy between 0 and 1 needs no such rule, because prompts make it vary by at least about one answer.
+At the ends of the range (no position, all positions, no error) there is no further value, and equal seeds
+have no spread. How far another training would fall short is unknown, so a claim about such seeds depends on
+their number: three of three show with 95 % confidence that at least 37 % of all trainings end there (0.05 to
+the power of 1/3). An accuracy between 0 and 1 needs no such rule, because prompts make it vary by at least
+about one answer.
 
 Such a number is also coarse for a single model (`SeedErrors.resolution`). A model that had not learned at the
-check after 1,000 steps, and had at the check after 2,000, learned at one of the steps from 1,001 to 2,000. A
-horizon of 128 may be one of up to 135 if the next position that was scored is the 136th. Where no other
-training is drawn, half of the draws have the lower end of this range and half have the upper end. Each
-combination of ends of up to four numbers then has more than 5 % of the draws, so a claim is decided only if
-it does not depend on where in their ranges the numbers are. Where other trainings are drawn, the spread of
-the seeds contains the checks.
+check after 1,000 steps, and had learned at the check after 2,000, learned at a step from 1,001 to 2,000. A
+horizon of 128 may be any number up to 135 if the next scored position is the 136th. If no other training is
+drawn, half of the draws have the lower end of this range and half have the upper end. Each combination of
+ends of up to four numbers then has more than 5 % of the draws. So a claim is decided only if it does not
+depend on where in their ranges the numbers are. If other trainings are drawn, the spread of the seeds
+includes this uncertainty.
 
 All models of a task are scored on the same prompts. Draws therefore resample the prompts once for all models
 (comparisons are paired), and the training of each model alone. Draws of training follow Student's t with
 S − 1 degrees of freedom, because three seeds say little about their own spread.
 
-Resampling prompts only repeats errors that were seen. With it alone, a model without an error would be better
-in every draw than a model with a single wrong answer. Where an error is a share of n answers, a draw is
-therefore γ/n larger. γ follows a gamma distribution of shape ½, which is Jeffreys' prior for a rate: half an
-answer in the mean. It is drawn for each model alone.
+Resampled prompts repeat only errors that were seen. With resampling alone, a model without an error would be
+better in every draw than a model with a single wrong answer. If an error is a share of n answers, a draw is
+therefore γ/n larger. γ follows a gamma distribution of shape ½, which is Jeffreys' prior for a rate. Its mean
+is half an answer. It is drawn for each model separately.
 
-A horizon is the position at which accuracies cross a bound. Each draw reads it where all accuracies are
-higher or lower by one normal number of standard errors (`Steps`). They move together, because a model that
-has lost the state of a prompt answers the rest of it wrongly. So do the seeds of one model, because results
-do not keep the scores of each prompt and position; that can only widen the interval of their mean.
+A horizon is the position at which accuracies cross a bound. Each draw changes all accuracies by the same
+number of standard errors, which is a normal number, and reads the horizon again (`Steps`). All accuracies
+change together, because a model that has lost the state of a prompt answers the rest of the prompt wrongly.
+The accuracies of all seeds of a model change together too, because results do not keep the scores of each
+prompt and position. This can only widen the interval of their mean.
 """
 
 from __future__ import annotations
@@ -75,16 +76,16 @@ class Steps:
     """A number that rises in steps as scores rise, such as a horizon.
 
     Attributes:
-        values: the numbers that there can be, ascending, (N,).
-        moves: by how many of their standard errors scores have to rise for each of them, ascending, (N,). The
-            first is −∞: the lowest number needs no score.
+        values: the possible numbers, ascending, (N,).
+        moves: by how many of their standard errors scores must rise for each number, ascending, (N,). The
+            first entry is −∞, because the lowest number needs no score.
     """
 
     values: Floats
     moves: Floats
 
     def after(self, moves: npt.ArrayLike) -> Floats:
-        """The number where scores rise by so many standard errors, of the shape of `moves`."""
+        """The number after scores rise by `moves` standard errors, with the shape of `moves`."""
         return np.asarray(self.values[np.searchsorted(self.moves, moves, side="right") - 1])
 
     @property
@@ -100,7 +101,7 @@ class Steps:
 
     @property
     def unit(self) -> float:
-        """`gap`, but 0 for the lowest number: whether other trainings have another one is unknown there."""
+        """`gap`, or 0 for the lowest number, where the spread of other trainings is unknown."""
         return 0.0 if self.value == self.values[0] else self.gap
 
     @property
@@ -115,19 +116,19 @@ class SeedErrors:
     """The errors of one model, trained with several seeds and scored on the same prompts.
 
     Attributes:
-        key: tells models apart. The training of two models varies independently.
+        key: identifies the model. The trainings of two models vary independently.
         means: mean error of each seed over prompts, (S,).
         prompt_errors: standard error of each of `means` over prompts, (S,).
         prompts: digest of the prompts. Models with the same digest share their prompts.
         per_prompt: error of each seed on every prompt, (S, P); None where a result does not keep them.
-        limits: the lowest and the highest mean that there can be.
-        unit: the distance from equal `means` to the next value that there can be; 0 if means can have any
-            value, and at the limits.
-        answer: by how much one more wrong answer changes the mean of a seed; 0 if the errors are no shares of
-            answers.
-        steps: the number of each seed on other prompts, where it rises in steps; None elsewhere.
-        resolution: how far the mean of these very models may be below and above the one that was read; (0, 0)
-            for an exact number.
+        limits: the lowest and the highest possible mean.
+        unit: the distance from equal `means` to the next possible value; 0 if means can have any value, and
+            at the limits.
+        answer: by how much one more wrong answer changes the mean of a seed; 0 if the errors are not shares
+            of answers.
+        steps: for each seed, its number on other prompts, if it rises in steps; None otherwise.
+        resolution: how far the mean of these models may be below and above `means`' mean; (0, 0) for an exact
+            number.
     """
 
     key: str
@@ -148,9 +149,9 @@ class SeedErrors:
 
     @cached_property
     def variances(self) -> tuple[float, float]:
-        """Variance of `mean` through training, without what prompts add to it, and through prompts.
+        """Two variances of `mean`: through training, without the part of the prompts, and through prompts.
 
-        The first is 0 with one seed, which says nothing about it.
+        With one seed the first is unknown and returned as 0.
         """
         training, prompts = map(float, variances(self.means, self.prompt_errors))
         if self.per_prompt is not None:
@@ -163,12 +164,12 @@ class SeedErrors:
 
     @property
     def standard_error(self) -> float:
-        """Of `mean`, over prompts and, with several seeds, over training."""
+        """Standard error of `mean` over prompts and, with several seeds, over training."""
         return math.hypot(math.sqrt(self.variances[0]), self.prompt_error)
 
     @property
     def prompt_error(self) -> float:
-        """Standard error of `mean` over prompts alone, with errors that no prompt has shown."""
+        """Standard error of `mean` over prompts alone, including errors that no prompt has shown."""
         unseen = self.answer / len(self.means) * math.sqrt(0.5)  # the deviation of γ
         return math.hypot(math.sqrt(self.variances[1]), unseen)
 
@@ -178,10 +179,10 @@ class SeedErrors:
         return float(half_width(*self.variances, len(self.means)))
 
     def draws(self, training: bool = True) -> Floats:
-        """Draws of the mean error, (DRAWS,): the same ones at every call, within `limits`.
+        """Draws of the mean error, (DRAWS,), within `limits`. Every call returns the same draws.
 
         Args:
-            training: whether other trainings are drawn too, where there are several seeds.
+            training: whether other trainings are drawn too, if there are several seeds.
         """
         values = self._unlimited(training)
         if self.answer:
@@ -197,7 +198,7 @@ class SeedErrors:
         return any(self.resolution) and not (training and len(self.means) > 1)
 
     def _unlimited(self, training: bool) -> Floats:
-        """Draws that may lie beyond the limits, and have no errors but those that were seen."""
+        """Draws without the limits, and without errors that no prompt has shown."""
         values = self._over_prompts()
         through_training = self.variances[0]
         if not training or through_training == 0:
@@ -210,7 +211,7 @@ class SeedErrors:
         return np.asarray(values * np.exp(np.clip(deviations / self.mean, -700, 700)))
 
     def _over_prompts(self) -> Floats:
-        """Draws of the mean error of these very models on other prompts."""
+        """Draws of the mean error of these models on other prompts."""
         if self.per_prompt is None:
             normal = _generator(self.key, "prompts").standard_normal(DRAWS)
             if self.steps is not None:
@@ -223,14 +224,14 @@ class SeedErrors:
 
 
 def variances(means: Floats, prompt_errors: Floats) -> tuple[Floats, Floats]:
-    """Variances of a mean over seeds, through training and through prompts, without errors per prompt.
+    """Variances of a mean over seeds, through training and through prompts, if errors per prompt are unknown.
 
-    How seeds correlate over prompts is unknown then. If they do fully, their mean varies as each does. The
-    first variance is 0 with one seed, which says nothing about it.
+    The correlation of seeds over prompts is then unknown. It is taken as full, so that the mean varies as
+    much as a single seed. With one seed the variance through training is unknown and returned as 0.
 
     Args:
         means: mean error of each seed, (S, …).
-        prompt_errors: standard error of each of them over prompts, (S, …).
+        prompt_errors: standard error over prompts of each of `means`, (S, …).
     """
     seeds = len(means)
     training = means.var(axis=0, ddof=1) / seeds if seeds > 1 else np.zeros(means.shape[1:])
@@ -238,7 +239,7 @@ def variances(means: Floats, prompt_errors: Floats) -> tuple[Floats, Floats]:
 
 
 def half_width(training: npt.ArrayLike, prompts: npt.ArrayLike, seeds: int) -> Floats:
-    """Half of a 90 % interval.
+    """Half of the width of a 90 % interval.
 
     Args:
         training: variance of a mean through training, estimated from `seeds` seeds; 0 with one seed.
@@ -246,21 +247,21 @@ def half_width(training: npt.ArrayLike, prompts: npt.ArrayLike, seeds: int) -> F
         seeds: number of seeds.
     """
     training, total = np.asarray(training, float), np.add(training, prompts)
-    # Welch and Satterthwaite: the sum is as well known as a variance with so many degrees of freedom.
+    # Welch and Satterthwaite: degrees of freedom of the sum of an estimated and a known variance.
     share = np.divide(training, total, out=np.zeros_like(total), where=total > 0)
     freedom = np.divide(seeds - 1, share**2, out=np.full_like(total, np.inf), where=share > 0)
     return np.asarray(student_95(freedom) * np.sqrt(total))
 
 
 def student_95(freedom: npt.ArrayLike) -> Floats:
-    """95 % quantile of Student's t with `freedom` ≥ 1 degrees of freedom, which may be a fraction."""
+    """95 % quantile of Student's t with `freedom` ≥ 1 degrees of freedom, not necessarily whole."""
     inverse = 1 / np.arange(len(_STUDENT_95), 0, -1)
     quantiles = [_NORMAL_95, *reversed(_STUDENT_95)]
     return np.asarray(np.interp(1 / np.asarray(freedom, float), [0.0, *inverse], quantiles))
 
 
 def largest_unseen_rate(trials: int) -> float:
-    """The largest rate of an event, with 95 % confidence, that none of so many independent trials has shown.
+    """Upper bound, with 95 % confidence, of the rate of an event that no independent trial has shown.
 
     It is 1 − 0.05^(1/n), about 3/n: the exact bound of Clopper and Pearson (1934).
     """
@@ -268,20 +269,20 @@ def largest_unseen_rate(trials: int) -> float:
 
 
 def interval(draws: Floats) -> tuple[float, float]:
-    """Ends of the 90 % interval of drawn values; NaN where more than a tenth of them are not numbers.
+    """Ends of the 90 % interval of drawn values; NaN if more than a tenth of the draws are NaN.
 
-    The ends are draws: the next lower one and the next higher one, where a quantile is between two draws.
+    The ends are draws. If a quantile is between two draws, the outer draw is taken.
     """
     numbers = np.sort(draws[~np.isnan(draws)])
     if len(numbers) < (HIGH - LOW) * len(draws):
         return math.nan, math.nan
-    # Draws may be infinite, where a straight line between two of them has no value.
+    # No interpolation between draws, because draws may be infinite.
     last = len(numbers) - 1
     return float(numbers[math.floor(LOW * last)]), float(numbers[math.ceil(HIGH * last)])
 
 
 def _interaction(per_prompt: Floats) -> float:
-    """Variance of errors that is neither of the seed nor of the prompt; 0 with one seed."""
+    """Variance σ²(seed × prompt) of errors (S, P): due to neither seed nor prompt alone. 0 with one seed."""
     seeds, prompts = per_prompt.shape
     if seeds == 1 or prompts == 1:
         return 0.0

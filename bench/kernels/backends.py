@@ -7,17 +7,18 @@
 | `triton`     | fused, one launch   | fused with SiLU   | recurrence, one launch | fused       | NVIDIA GPU |
 | `mamba_ssm`  | official CUDA scan  | causal_conv1d's   | Fourier transform      | as `triton` | NVIDIA GPU |
 
-Mamba's block as a whole consists of the first two kernels and of matrix products. In `triton` it has one
-gradient.
+Mamba's block consists of the first two kernels and of matrix products. In `triton` the block is one operator
+with one gradient.
 
-A kernel without a row may consist of PyTorch's operations alone, as the mLSTM does. All backends but
-`reference` then compute it as `sequential` does.
+A kernel that is not in the table may consist of PyTorch's operations alone. All backends but `reference` then
+compute it as `sequential` does.
 
-The scan of `triton` exists in CUDA C++ too, which runs if PyTorch brings the compiler NVRTC. `bench doctor`
-states which one a machine uses.
+The scan of `triton` exists in CUDA C++ too. The CUDA version runs if PyTorch includes the compiler NVRTC.
+`bench doctor` states which version a machine uses.
 
-A run uses one backend for all kernels. Its name (`--kernels`) is printed and stored with the result. `auto`
-means `triton` on a GPU and `sequential` on a CPU. It is resolved to that name before anything is computed.
+A run uses one backend for all kernels. The backend's name (`--kernels`) is printed and stored with the
+result. `auto` means `triton` on a GPU and `sequential` on a CPU, and is replaced by that name before any
+computation.
 
 To add a backend, add an entry to `BACKENDS`, and a file of its name to the folder of each kernel that it
 computes.
@@ -38,8 +39,8 @@ class Backend:
     """A kernel backend.
 
     Attributes:
-        otherwise: the backend that computes the kernels for which it has no file; None if it has all.
-        packages: packages that it imports.
+        otherwise: the backend that computes kernels for which this one has no file; None if it has all.
+        packages: packages that the backend imports.
         install: command that installs these packages.
         gpu: whether it needs an NVIDIA GPU.
     """
@@ -67,7 +68,7 @@ CHOICES = (AUTO, *NAMES)
 
 
 def unavailable(name: str, device: str) -> str | None:
-    """Why the backend `name` cannot run on `device` ("cpu", "cuda:0") and what to do; None if it can."""
+    """Why the backend `name` cannot run on `device` ("cpu", "cuda:0"), and what to do; None if it can."""
     backend = BACKENDS.get(name, Backend())  # `auto` is no entry
     if backend.gpu and not device.startswith("cuda") and not (name == "triton" and interpreted()):
         return "needs an NVIDIA GPU"
@@ -88,7 +89,7 @@ def interpreted() -> bool:
 
 
 def resolve(name: str, device: str) -> tuple[str, str]:
-    """The backend that `name` means on `device`, and the reason. Only `auto` is not its own meaning."""
+    """The backend of `name` on `device`, and the reason. Only `auto` is replaced by another name."""
     if name != AUTO:
         return name, "as --kernels says"
     if not device.startswith("cuda"):

@@ -1,13 +1,13 @@
 """Parallel work on a GPU: a second CUDA stream within an operator.
 
-The kernels of a small model fill a part of a GPU, and most of their time is latency. A gradient of weights is
-needed only by the optimizer, so it can run beside the kernels that the backward pass waits for. In a captured
-step, such work becomes a parallel branch of the graph. Streams change no bit: kernels and their inputs stay
-the same.
+The kernels of a small model fill only a part of a GPU, and most of their time is latency. Only the optimizer
+needs gradients of weights, so they can run beside the kernels that the backward pass waits for. In a captured
+step, such work becomes a parallel branch of the graph. Streams do not change bits, because kernels and their
+inputs stay the same.
 
-An operator joins its branches before it returns, unless nothing reads their results before the end of the
-backward pass (`bench.kernels.operators.mark_final`). Then `leave` and `aside` leave the joining to
-`backward_pass`.
+An operator joins its branches before it returns. There is one exception: if nothing reads their results
+before the end of the backward pass (`bench.kernels.operators.mark_final`), `leave` and `aside` let
+`backward_pass` join them.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ import torch
 from torch import Tensor
 
 KEPT = 1 << 28
-"""Bytes that the branches of a pass may keep from being freed. With more, they are joined."""
+"""Largest number of bytes that the branches of a pass keep in memory. Beyond it, they are joined."""
 
 
 class Branch:
-    """A branch of the work on a GPU. On other devices, the work runs in its order.
+    """A branch of the work on a GPU. On other devices, the work runs in program order.
 
     ::
 
-        with branch:        # begins when everything launched before is done
+        with branch:        # begins when all work launched before it is done
             dweight = …
         dx = …              # runs beside dweight
-        branch.join()       # what follows waits for the branch
+        branch.join()       # later work waits for the branch
 
-    The caller keeps all tensors that the branch reads until `join`. Otherwise their memory could be given to
-    kernels that run beside it.
+    The caller must keep all tensors that the branch reads until `join`. Otherwise kernels that run beside the
+    branch could reuse their memory.
 
     Args:
         like: a tensor on the device.
-        number: branches with different numbers run beside each other.
+        number: number of the stream. Branches with different numbers run beside each other.
     """
 
     def __init__(self, like: Tensor, number: int = 0) -> None:
@@ -51,7 +51,7 @@ class Branch:
         if self.stream is None:
             return
         self.main = torch.cuda.current_stream(self.stream.device)
-        # Also for memory: what the branch allocates may have been read by work that was launched before.
+        # Also for memory: earlier work may still read memory that the branch allocates.
         self.stream.wait_stream(self.main)
         self.context = torch.cuda.stream(self.stream)
         self.context.__enter__()  # type: ignore[no-untyped-call]
@@ -63,15 +63,15 @@ class Branch:
             self.context.__exit__(kind, error, trace)
 
     def join(self) -> None:
-        """Let the work that follows wait for the branch. Nothing to do if it has no work."""
+        """Let later work wait for the branch. Does nothing if the branch has no work."""
         if self.main is not None and self.stream is not None:
             self.main.wait_stream(self.stream)
 
     def leave(self, *read: Tensor) -> None:
-        """Join the branch at the end of the backward pass, or now if its results are read before.
+        """Join the branch at the end of the backward pass, or now if its results are read earlier.
 
         Args:
-            read: what the branch reads. No later work may write there.
+            read: tensors that the branch reads. Later work must not write to them.
         """
         if _pass is None or not _pass.final:
             self.join()
@@ -81,10 +81,10 @@ class Branch:
 
 @contextlib.contextmanager
 def aside(*read: Tensor) -> Iterator[None]:
-    """Run the work of a `with` block on a branch that is left; in its order if its results are read before.
+    """Run a `with` block on a branch that `backward_pass` joins, or in order if its results are read earlier.
 
     Args:
-        read: what the work reads. No later work may write there.
+        read: tensors that the block reads. Later work must not write to them.
     """
     if _pass is None or not _pass.final:
         yield
@@ -99,7 +99,7 @@ class _Pass:
     """A backward pass.
 
     Attributes:
-        final: whether only the caller of the pass reads the gradients of parameters of the operator at hand.
+        final: whether only the caller of the pass reads the current operator's gradients of parameters.
         left: branches to join.
         read: tensors that these branches read, kept until they are joined.
     """
@@ -122,12 +122,12 @@ class _Pass:
 
 
 _pass: _Pass | None = None
-"""The pass that runs in this process. No thread has its own, because autograd has threads of its own."""
+"""The pass of this process. It is not per thread, because autograd runs operators in its own threads."""
 
 
 @contextlib.contextmanager
 def backward_pass() -> Iterator[None]:
-    """A backward pass. At its end, the branches that operators left are joined."""
+    """Run a backward pass in a `with` block, and join the branches of its operators at the end."""
     global _pass
     _pass = current = _Pass()
     try:
@@ -139,7 +139,7 @@ def backward_pass() -> Iterator[None]:
 
 @contextlib.contextmanager
 def operator_in_pass(final: bool) -> Iterator[None]:
-    """The gradient of one operator; `final` as in `_Pass`."""
+    """Compute the gradient of one operator in a `with` block; `final` as in `_Pass`."""
     if _pass is None:
         yield
         return
@@ -152,5 +152,5 @@ def operator_in_pass(final: bool) -> Iterator[None]:
 
 @functools.cache
 def _stream(device: int, number: int) -> torch.cuda.Stream:
-    """A numbered stream of a device. Streams are kept, because cuBLAS keeps a workspace for each of them."""
+    """A numbered stream of a device. Streams are cached, because cuBLAS keeps a workspace for each stream."""
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Kernels of other libraries, for plugins: tested against bench's reference before they compute anything."""
+"""Kernels of other libraries, for plugins. They are tested against bench's reference before use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Foreign:
-    """A library's function in place of a kernel of bench. The first call on a device tests it there.
+    """A library's function in place of a kernel of bench. The first call on a device tests the function.
 
     Args:
         kernel: name of the kernel (`bench.kernels.registry`).

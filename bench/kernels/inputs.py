@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Draw: TypeAlias = "Callable[[int, int, int], list[Tensor]]"
-"""(tokens L, prompts B, channels E) → inputs of a kernel; the same ones for the same sizes."""
+"""(tokens L, prompts B, channels E) → inputs of a kernel. Equal sizes give equal inputs."""
 BATCH, CHANNELS, STATE, TAPS, HEADS = 2, 32, 16, 4, 2
 """Prompts, inner channels, numbers in a channel's state, taps of a convolution, and heads of the inputs."""
 

@@ -1,4 +1,4 @@
-"""The type of a kernel's declaration, which stands in the kernel's folder. Readable without torch."""
+"""The type of a kernel's declaration, which is in the kernel's folder. Imports no torch."""
 
 from __future__ import annotations
 
@@ -22,20 +22,21 @@ Function: TypeAlias = Callable[..., Any]
 class Kernel:
     """A kernel. Its folder has a file per backend, named after the backend, with a function `function`.
 
-    A backend without a file here is replaced by another one, as `bench.kernels.backends.BACKENDS` states.
+    If a backend has no file in the folder, another backend replaces it (`bench.kernels.backends.BACKENDS`).
 
     Attributes:
-        name: its name in messages and results.
-        folder: the package of its files: `__name__` in the package's `__init__.py`.
-        function: name of its function in every file.
+        name: the kernel's name in messages and results.
+        folder: the package of the kernel's files: `__name__` in the package's `__init__.py`.
+        function: name of the kernel's function in every file.
         draw: draws inputs on the CPU, with magnitudes as in a model, to compare backends and to time them;
             None if there is a `trial`.
-        floats: smallest number of floats that it must move per token and channel, forward and backward.
-        floats_per_token: the same per token, whatever the number of channels.
-        places: backends that are elsewhere, by name: "module:function", or the name of the backend that
-            replaces this one.
-        trial: "module:function" that runs a kernel which is not a function of tensors: (its function, a
-            device) → outputs, other tensors to compare, and seconds.
+        floats: smallest number of floats that the kernel must move per token and channel, forward and
+            backward.
+        floats_per_token: the same per token, independent of the number of channels.
+        places: locations of backends that are not in the folder, by name: "module:function", or the name of
+            another backend that replaces it.
+        trial: for a kernel that is not a function of tensors, the "module:function" that runs it: (the
+            kernel's function, a device) → outputs, other tensors to compare, and seconds.
     """
 
     name: str
@@ -48,7 +49,11 @@ class Kernel:
     trial: str = ""
 
     def inputs(self, length: int, batch: int = BATCH, channels: int = CHANNELS) -> list[Tensor]:
-        """Inputs of `draw`, of a small size unless another is given."""
+        """Inputs of `draw`, by default of a small size.
+
+        Raises:
+            UserError: the kernel is not a function of tensors.
+        """
         if self.draw is None:
             raise UserError(f"kernel '{self.name}' is not a function of tensors: it has no inputs to draw")
         return self.draw(length, batch, channels)
@@ -57,7 +62,7 @@ class Kernel:
         """Location "module:function" of a backend, or the name of the backend that replaces it.
 
         Raises:
-            UserError: there is no such backend, or neither code nor a replacement.
+            UserError: there is no such backend, or it has neither code nor a replacement.
         """
         if backend not in BACKENDS:
             raise UserError(f"kernel '{self.name}' has no backend '{backend}': it has {', '.join(BACKENDS)}")
@@ -72,11 +77,11 @@ class Kernel:
         raise UserError(f"kernel '{self.name}' has no code for '{backend}': there is no {file}")
 
     def own_backends(self) -> tuple[str, ...]:
-        """Names of its backends, without those that another backend replaces."""
+        """Names of the backends with code of their own, without those that another backend replaces."""
         return tuple(name for name in BACKENDS if ":" in self.place(name))
 
     def load(self, backend: str) -> Function:
-        """The function that computes it with `backend`; imports the packages of that backend.
+        """The function that computes the kernel with `backend`; imports the packages of that backend.
 
         Raises:
             UserError: there is no such backend (`place`).

@@ -50,8 +50,8 @@ def operator(
     Args:
         name: name of the operator. Its gradient is `bench::name_backward`.
         arguments: names of the inputs, all tensors.
-        kept: names of further tensors that the forward pass computes for the backward pass. K is their first
-            dimension too.
+        kept: names of further tensors that the forward pass computes for the backward pass. Their first
+            dimension is K too.
         forward: stacked inputs → (*outputs, *kept). None of them may be a view of an input or of another one.
         backward: (a gradient per output, then the tensors of `needs`) → a tensor for each distinct entry of
             `gradients`, contiguous, with the shape of that input.
@@ -61,10 +61,10 @@ def operator(
             by default all inputs and all kept tensors. Other tensors are freed after the forward pass.
         gradient_shapes: arguments of `backward` → empty tensors like its results. Required if `needs` lacks
             an input; by default gradients have the shapes of the inputs.
-        gradients: for each input, the input whose gradient is equal to its own; by default itself. For
-            example, both summands of a sum have the same gradient, which is then written once.
+        gradients: for each input, the name of the input whose gradient is equal; by default the input
+            itself. For example, both summands of a sum have the same gradient, which is then written once.
         selective: whether `backward` takes a last argument, a list of bools that states which results are
-            needed. It returns `unwanted(dy)` in place of the others.
+            needed. For a result that is not needed, `backward` returns `unwanted(dy)`.
         parameters: names of the inputs whose gradients `backward` may compute on branches that it leaves
             (`bench.kernels.branches`).
     """
@@ -108,7 +108,7 @@ class _Signature:
     """Names of the tensors of an operator and of its gradient.
 
     Attributes:
-        owners: for each argument, the argument whose gradient is equal to its own.
+        owners: for each argument, the argument whose gradient is equal (`gradients` of `operator`).
         arguments, outputs, kept, needs, selective, parameters: as in `operator`.
     """
 
@@ -127,7 +127,7 @@ class _Signature:
 
     @property
     def own_gradients(self) -> tuple[str, ...]:
-        """The arguments with a gradient of their own: what the backward pass returns."""
+        """The arguments whose gradients the backward pass returns."""
         return tuple(argument for argument in self.arguments if argument in self.owners)
 
     def forward(self) -> str:
@@ -147,7 +147,7 @@ class _GradientRule:
     Attributes:
         count: number of differentiable outputs.
         places: indices of the tensors that the gradient reads, among inputs, outputs and kept tensors.
-        users: for each gradient, the indices of the inputs that have it.
+        users: for each gradient, the indices of the inputs with this gradient.
         parameters: indices of the inputs that are parameters.
     """
 
@@ -178,7 +178,7 @@ class _GradientRule:
         Args:
             ctx: autograd's context, which `keep` has filled.
             gradients: of the outputs and of the kept tensors. Those of the kept tensors are ignored.
-            through: called in place of the gradient's operator.
+            through: a function to call instead of the gradient's operator.
         """
         signature = self.signature
         incoming = gradients[: self.count]
@@ -212,7 +212,7 @@ class _GradientRule:
 def _transformable(name: str, run: Callable[..., Any], rule: _GradientRule) -> Callable[..., Tensors]:
     """The operator with a second registration of its gradient.
 
-    It is needed because `torch.func` cannot differentiate through custom operators.
+    The second registration is needed because `torch.func` cannot differentiate through custom operators.
     """
 
     class Gradient(torch.autograd.Function):
@@ -262,9 +262,9 @@ def _define(name: str, schema: str, kernel: Callable[..., Any]) -> Any:
 def mark_final(loss: Tensor) -> None:
     """Mark the operators below `loss` whose gradients of parameters are final.
 
-    Such gradients are what `torch.autograd.grad` returns. No other kernel of the backward pass reads them,
-    because the parameters are leaves and nothing else uses them. A weight that is also another layer's, or
-    that is computed from a leaf, has no such gradient.
+    A gradient is final if `torch.autograd.grad` returns it and no other kernel of the backward pass reads it.
+    This is so if the parameter is a leaf that only one operator uses. A weight that two layers share, or that
+    is computed from a leaf, has no final gradient.
     """
     assert loss.grad_fn is not None
     uses: Counter[Any] = Counter()

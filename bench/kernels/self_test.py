@@ -1,8 +1,8 @@
 """Compare the outputs and all gradients of every kernel with its reference implementation.
 
-The reference runs in float64 on the same inputs, so the measured error is the kernel's. `bench doctor` prints
-the errors. Every training process tests the kernels that it will use, and stores the outcome with its
-results.
+The reference runs in float64 on the same inputs, so the measured error is the error of the kernel. `bench
+doctor` prints the errors. Every training process tests the kernels that it will use, and stores the outcomes
+with its results.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TOLERANCE = {"outputs": 1e-5, "gradients": 1e-4}
 
 @dataclass(frozen=True)
 class Outcome:
-    """The test of a kernel's backend at a length.
+    """The outcome of the test of a kernel's backend at a length.
 
     Attributes:
         kernel: name of the kernel.
@@ -78,8 +78,7 @@ def self_test(device: torch.device, names: tuple[str, ...], lengths: tuple[int, 
 def fault(kernel: str, function: Function, device: torch.device) -> str | None:
     """Why another library's function is refused for `kernel` on `device`, as a sentence; None if it is not.
 
-    Its outputs and all its gradients must be those of the reference, and the same bits when they are computed
-    again.
+    The outputs and all gradients must agree with the reference. A second computation must give the same bits.
     """
     tested = registry.find(kernel)
     with torch.enable_grad():
@@ -106,7 +105,7 @@ def _compare(kernel: Kernel, name: str, length: int, function: Function, device:
     inputs = [value.to(device) for value in kernel.inputs(length)]
     doubled = [value.double() if value.is_floating_point() else value for value in inputs]
     exact_y, exact_gradients = _outputs_and_gradients(kernel.load("reference"), doubled)
-    with precision("fp32"):  # the test is about kernels, not about rounding of a run's products
+    with precision("fp32"):  # the test measures errors of kernels, not the rounding of a run's precision
         _outputs_and_gradients(function, inputs)  # warm-up
         began = time.perf_counter()
         y, gradients = _outputs_and_gradients(function, inputs)
@@ -122,7 +121,7 @@ def _compare(kernel: Kernel, name: str, length: int, function: Function, device:
 
 
 def _compare_trials(kernel: Kernel, name: str, device: torch.device) -> Outcome:
-    """Compare a backend's trial with the reference's. Its other tensors stand in for gradients."""
+    """Compare a backend's trial with the reference's. Its other tensors take the place of gradients."""
     run = located(kernel.trial)
     exact_y, exact_others, _ = run(kernel.load("reference"), device)
     y, others, seconds = run(kernel.load(name), device)
@@ -159,5 +158,5 @@ def _largest_relative(values: Sequence[Tensor], exact: Sequence[Tensor]) -> floa
 
 
 def largest(errors: Iterable[float]) -> float:
-    """The largest error; NaN where any is NaN. Python's `max` passes over a NaN that is not the first."""
+    """The largest error; NaN if any error is NaN. Python's `max` ignores a NaN that is not the first."""
     return float(torch.tensor(list(errors), dtype=torch.float64).max())

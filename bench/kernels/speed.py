@@ -22,7 +22,7 @@ BYTES_PER_FLOAT = 4
 CHANNELS = (256, 512, 1536)
 LENGTHS = (82, 202, 280, 1024)
 REPEATS = 9
-"""Times that a graph is replayed; the median counts."""
+"""Number of replays of a graph. Their median is the measured time."""
 FLOOR = "memory floor"
 """In place of a backend's name: the time to copy as many bytes as the kernel must move."""
 OWN_LAYOUT = "mamba_ssm, own layout"
@@ -49,21 +49,21 @@ class Speed:
 
 
 def microseconds(function: Callable[[], object]) -> float:
-    """Median time of one call on the GPU, from replays of a graph that holds enough calls to be timed."""
+    """Median time of one call on the GPU, from replays of a graph with enough calls for a clock."""
     time = _replays(function, 1)
     calls = max(1, min(20, int(2000 / max(time, 1.0))))
     return time if calls == 1 else _replays(function, calls)
 
 
 def copy_bandwidth(device: torch.device) -> float:
-    """Bytes per second of a large copy, read and written bytes."""
+    """Bytes per second of a large copy; bytes read and bytes written both count."""
     source = torch.empty(1 << 28, dtype=torch.uint8, device=device).random_()
     target = torch.empty_like(source)
     return 2 * source.numel() / (microseconds(lambda: target.copy_(source)) * 1e-6)
 
 
 def measure(device: torch.device) -> Iterator[Speed]:
-    """Time the kernels of every backend but the reference, which is not meant to be fast."""
+    """Yield the times of the kernels of every backend but the reference, which is slow by design."""
     bandwidth = copy_bandwidth(device)
     differentiable = [kernel for kernel in registry.kernels().values() if kernel.draw]
     for kernel, channels, length in itertools.product(differentiable, CHANNELS, LENGTHS):
@@ -126,7 +126,7 @@ def _forward_and_backward(function: Callable[..., Any], values: list[Tensor]) ->
 
 
 def _own_layout(values: list[Tensor]) -> float | None:
-    """The official scan on channels-first tensors: without the transpositions that its use here needs."""
+    """Microseconds of the official scan on channels-first tensors, without the transpositions of bench."""
     from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
 
     x, step, bias, A, B, C, skip, z = values

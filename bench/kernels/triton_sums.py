@@ -1,8 +1,8 @@
-"""Sums over rows in Triton, and the reverse: a row repeated.
+"""Sums over rows in Triton, and the reverse: repeat a row.
 
-For a sum, many programs write partial sums, then a second launch adds them in a fixed order.
-Gradients of weights and biases that all rows share are such sums. Atomic additions would need one launch
-only, but their order changes from run to run. The division of rows among programs depends on the number of
+For a sum, many programs write partial sums, then a second launch adds them in a fixed order. Gradients of
+weights and biases that all rows share are such sums. Atomic additions would need only one launch, but their
+order changes from run to run. The division of rows among programs depends on the number of
 rows, not on the number of stacked models, so a model has the same bits in every stack.
 """
 
@@ -129,6 +129,6 @@ def division(rows: int, tile: int, blocks: int = 1) -> tuple[int, int]:
         blocks: number of blocks of columns; each has as many programs.
     """
     tiles = triton.cdiv(rows, tile)
-    # Fewer programs may suffice for so many rounds: no program is without a tile.
+    # Fewer programs may suffice for this number of rounds, so that every program has a tile.
     rounds = triton.cdiv(tiles, max(1, PROGRAMS // blocks))
     return triton.cdiv(tiles, rounds), rounds

@@ -1,5 +1,6 @@
-"""Architectures: blocks (`mixers`), the patterns that arrange them, and the backbone that they become.
+"""Architectures: blocks (`mixers`), patterns of blocks (`architecture`), and the PyTorch model (`backbone`).
 
 `architecture`, `architectures`, `blocks`, `sizes` and the settings of mixers do not import torch. The other
-modules are PyTorch: `backbone`, the layers that mixers share, and `verification`, which checks users' blocks.
+modules need PyTorch: `backbone`, the layers that several mixers use, and `verification`, which checks users'
+blocks.
 """

@@ -1,9 +1,9 @@
 """An architecture is a pattern of blocks, described without torch.
 
 A *layer* of the paper is two blocks (§5, Figure 6: "2 blocks of either Mamba, multi-head Attention, or a feed
-forward network as 1 layer"). Hybrids since then have four or eight blocks in a layer. An architecture lists
-the blocks before the first layer, the blocks of a layer, blocks that replace the middle of the model, and
-whether positions are learned. Hybrids and ablations are patterns too, not classes of their own:
+forward network as 1 layer"). Later hybrids have four or eight blocks in a layer. An architecture states
+the blocks before the first layer, the blocks of a layer, the blocks that replace the middle of the model, and
+whether positions are learned. Hybrids and ablations are patterns too:
 
     mambaformer        mamba [attention mamba] × layers
     mamba_one_hybrid   mamba mamba mamba attention mamba mamba mamba mamba      (at 4 layers)
@@ -65,8 +65,8 @@ class Architecture(ModelOptions):
         norm: LayerNorm, with weights and biases, or RMSNorm, with weights alone.
         tied: if true, a model of discrete tokens reads out with its embedding; if false, with a read-out of
             its own.
-        version: raised by an author whenever the same fields give other numbers than before.
-        title: the name for people, in reports and figures; empty for `name`. It is not part of a run's id.
+        version: number of the definition. Raise it if the same fields give other numbers than before.
+        title: the name in reports and figures; empty for `name`. It is not part of a run's id.
     """
 
     later_fields: ClassVar[Mapping[str, Any]] = {
@@ -99,20 +99,20 @@ class Architecture(ModelOptions):
 
     @property
     def pattern(self) -> tuple[Block, ...]:
-        """The blocks of all fields, without repetition of the layer."""
+        """The blocks of `first`, `layer` and `middle`, each once."""
         return self.first + self.layer + self.middle
 
     def options(self) -> Iterator[tuple[str, type[Frozen], Frozen]]:
-        """Every option that a suite may set: its name, the class with the field, the object with the value.
+        """Every option that a suite may set: its name, the class of the field, the object with the value.
 
-        Options of blocks come first, in order. An option of several blocks occurs once for each.
+        Options of blocks come first, in order. An option that several blocks have occurs once per block.
         """
         for block in self.pattern:
             yield from ((field, type(block), block) for field in type(block).model_fields if field != "name")
         yield from ((field, ModelOptions, self) for field in ModelOptions.model_fields)
 
     def blocks(self, layers: int) -> tuple[Block, ...]:
-        """All blocks that have an effect, in order, of a model with `layers` layers."""
+        """The blocks of a model with `layers` layers, in order, without blocks that have no effect."""
         if self.is_one_mixer:
             mixer = next(block for block in reversed(self.pattern) if block.name != "dropout")
             return (mixer.first_of_model(),)
@@ -141,7 +141,7 @@ class Architecture(ModelOptions):
         return int(self.width_factor * width)
 
     def width_fault(self, width: int) -> str | None:
-        """Why there is no model of a nominal `width`; None if there is one."""
+        """Why the architecture has no model of a nominal `width`, as a sentence; None if it has one."""
         D = self.actual_width(width)
         for block in self.pattern:
             try:
@@ -158,17 +158,17 @@ class Architecture(ModelOptions):
 
     @property
     def length_fault(self) -> str | None:
-        """Why models are not defined for longer prompts than those of training; None if they are."""
+        """Why models are not defined beyond the trained length, as a sentence; None if they are."""
         return "the table of learned positions ends at the trained length" if self.position_rows(1) else None
 
     @property
     def causal(self) -> bool:
-        """Whether no output depends on later tokens. Only options of blocks can undo it."""
+        """Whether no output depends on later tokens. Only an option of a block can make it false."""
         return all(getattr(block, "causal", True) for block in self.pattern)
 
     @property
     def carries(self) -> bool:
-        """Whether a block begins a training step with its state of the step before."""
+        """Whether a block begins a training step with its state after the step before."""
         return any(getattr(block, "carry", False) for block in self.pattern)
 
     @property
@@ -196,7 +196,7 @@ class Architecture(ModelOptions):
         Without `n_inputs` and `n_outputs`, the count excludes the read-in and the read-out. This is the
         convention of the paper's Table 6: blocks with their norms, the final norm, and the table of
         positions. Each kind of token has its own read-in. A discrete task has an embedding of
-        `n_inputs` tokens instead.
+        `n_inputs` tokens instead of a read-in.
         """
         D = self.actual_width(width)
         kinds = (n_inputs,) if isinstance(n_inputs, int) else n_inputs
@@ -211,9 +211,9 @@ class Architecture(ModelOptions):
         return of_blocks + norms + self.position_rows(length) * D + read_in + read_out
 
     def state_numbers(self, layers: int, width: int, length: int) -> int | None:
-        """Numbers that a model keeps of `length` tokens of a prompt to read the next one.
+        """How many numbers a model keeps of `length` tokens of a prompt to read the next token.
 
-        It is the sum over blocks (`Block.state_numbers`), or None if a block does not state its own.
+        It is the sum of `Block.state_numbers` over blocks; None if a block does not state it.
         """
         D = self.actual_width(width)
         states = [block.state_numbers(length, D) for block in self.blocks(layers)]
@@ -222,8 +222,8 @@ class Architecture(ModelOptions):
     def with_options(self, options: Mapping[str, Any]) -> Architecture:
         """This architecture with fields replaced in every block that has them, or in itself (`ModelOptions`).
 
-        The variant's name lists the fields that differ (`s4_mamba+dropout=0.0`), sorted and without
-        defaults. So every architecture has exactly one name, and no two share a name.
+        The variant's name lists the fields that differ from the defaults, sorted: `s4_mamba+dropout=0.0`.
+        So every architecture has exactly one name, and two architectures never have the same name.
 
         Raises:
             UserError: no block has such a field, or a value cannot be part of a name.

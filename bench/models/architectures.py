@@ -81,8 +81,8 @@ LATER = (
     ),
     Architecture(name="gated_deltanet", title="Gated DeltaNet", layer=_GDN, norm="rms"),
     Architecture(name="deltanet", title="DeltaNet", layer=(_DELTANET, SwiGLU()), norm="rms"),
-    # As Qwen3-Next and Kimi Linear mix them: attention in every fourth place, here without positions, which
-    # the recurrent blocks provide. A layer has 8 blocks, or 4.
+    # The pattern of Qwen3-Next and Kimi Linear: every fourth mixer is attention. It has no positions, because
+    # the recurrent blocks provide them. A layer has 8 blocks (3:1) or 4 (1:1).
     Architecture(
         name="gdn_hybrid_3_1",
         title="Gated DeltaNet and attention, 3:1",
@@ -95,7 +95,7 @@ LATER = (
         layer=(*_GDN, Attention(bias=False), SwiGLU()),
         norm="rms",
     ),
-    # Mamba-2 and mLSTM are stacks of their own blocks, as Mamba is. GLA and Mamba-3 alternate with SwiGLU.
+    # Mamba-2 and mLSTM have no other blocks, as Mamba has none. GLA and Mamba-3 alternate with SwiGLU.
     Architecture(name="mamba2", title="Mamba-2", layer=(Mamba2(), Mamba2()), norm="rms"),
     Architecture(name="mlstm", title="mLSTM", layer=(MLSTM(), MLSTM())),
     Architecture(name="gla", title="GLA", layer=(GLA(), SwiGLU()), norm="rms"),
@@ -116,7 +116,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     for architecture in (*PAPER, *LATER, *vars(blocks).values())
     if isinstance(architecture, Architecture)
 }
-"""By name, the architectures of the paper, later ones, and those that `bench.models.blocks` imports."""
+"""All architectures by name: the paper's, later ones, and those that `bench.models.blocks` imports."""
 
 
 _WORDS: dict[str, Any] = {"true": True, "false": False, "null": None, "none": None}

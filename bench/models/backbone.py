@@ -1,16 +1,16 @@
-"""One backbone for every architecture: read in, residual blocks after norms, read out.
+"""The PyTorch model of every architecture: read-in, residual blocks after norms, read-out.
 
     h = read_in(tokens) [+ positions]       with dropout, if the architecture has it
     h = h + block(norm(h))                  for every block of the pattern
     outputs = read_out(norm(h))
 
-A model of discrete tokens reads in by an embedding, and a tied one also reads out by it. A plain stack
-(`residual: false`) applies block after block, without residuals or norms. A model whose blocks all read the
-embedding (`block_input: embedding`) is its last mixer alone.
+A model of discrete tokens reads in by an embedding. If the model is tied, it also reads out by the embedding.
+A plain stack (`residual: false`) applies block after block, without residuals or norms. A model whose blocks
+all read the embedding (`block_input: embedding`) consists of its last mixer alone.
 
-Each module initialises its own parameters. The backbone never re-initialises a block's parameters. Its own
-have PyTorch's defaults (norms with weights 1 and biases 0, uniform read-in and read-out), except the
-positions.
+Each module initialises its own parameters, and the backbone never re-initialises a block's parameters. The
+parameters of the backbone have PyTorch's defaults (norms with weights 1 and biases 0, uniform read-in and
+read-out), except the positions.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from bench.models.sizes import Size
 
 
 class Model(nn.Module):
-    """Tokens (B, L, n_inputs) → outputs (B, L, n_outputs). Output t depends on tokens up to t only.
+    """Tokens (B, L, n_inputs) → outputs (B, L, n_outputs). Output t depends only on tokens up to t.
 
-    A block's option can undo this causality (`Architecture.causal`). With discrete tokens: ids (B, L) int64 →
-    logits (B, L, n_outputs).
+    With discrete tokens: ids (B, L) int64 → logits (B, L, n_outputs). An option of a block can make a model
+    that is not causal (`Architecture.causal`).
 
     Args:
         architecture: the pattern of blocks.
         size: layers, nominal width, heads.
-        n_inputs: width of a token; a width for each kind, in turn, if there are several kinds of tokens.
+        n_inputs: width of a token. If several kinds of tokens alternate, the width of each kind, in order.
         n_outputs: width of an output.
         length: the longest prompt, in tokens.
         backend: name of the kernels' backend (`bench.kernels.backends.NAMES`).

@@ -1,6 +1,6 @@
-"""The table of blocks: a line per mixer. A plugin's own block derives from `Block`.
+"""The table of blocks: a line per mixer. A plugin's block is a subclass of `Block`.
 
-A mixer's file may define architectures too, as a plugin's file does. They are registered if the line here
+A mixer's file may define architectures too, as a plugin's file does. They are registered if the mixer's line
 imports them: `from bench.models.mixers.mine import Mine as Mine, mine as mine`.
 """
 

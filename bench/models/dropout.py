@@ -1,4 +1,4 @@
-"""Dropout in training: the masks of a step follow from the run's seed and the step alone."""
+"""Dropout in training. The masks of a step depend only on the run's seed and the step."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ _key: Tensor | None = None
 
 @contextmanager
 def masks(key: Tensor | None) -> Iterator[None]:
-    """Draw the masks of all models that run in a `with` block with this key (`bench.kernels.dropout`).
+    """Draw masks with a key (`bench.kernels.dropout`) in all models that run in a `with` block.
 
-    Under `torch.func.vmap` the key may have an entry per member, so that members have the masks of their own
-    seeds.
+    Under `torch.func.vmap` the key may have an entry per member. Each member then has the masks of its seed.
     """
     global _key
     before, _key = _key, key
@@ -28,7 +27,7 @@ def masks(key: Tensor | None) -> Iterator[None]:
 
 
 class DropoutModule(nn.Dropout):
-    """Dropout of single entries, (…, L, C) → the same.
+    """Dropout of single entries, (…, L, C) → (…, L, C).
 
     Without a key (see `masks`) it is PyTorch's dropout, which draws from PyTorch's generator.
 
@@ -42,7 +41,7 @@ class DropoutModule(nn.Dropout):
         super().__init__(probability)
         self.kernel = kernel.dropout(backend)
         self.site: Tensor
-        # Not part of the state dict: a model with dropout has the parameters of one without.
+        # Not part of the state dict: models with and without dropout have the same state dict.
         self.register_buffer("site", kernel.site(site, probability), persistent=False)
 
     @property

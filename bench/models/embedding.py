@@ -1,4 +1,4 @@
-"""Embedding of discrete tokens, which a tied model also uses to read out."""
+"""Embedding of discrete tokens. A tied model also reads out with it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from bench.models.linear import GPT2_STD
 class Embedding(nn.Module):
     """A vector per token id: (B, L) int64 → (B, L, D).
 
-    The lookup is a product with one-hot vectors. Its gradient is then a product too, which is deterministic,
-    unlike additions at indices; and it works for a stack of models and in a captured graph. Vocabularies have
-    about a hundred tokens, so it costs little.
+    The lookup is a product with one-hot vectors. Its gradient is then a product too, which is deterministic.
+    A gradient by additions at indices would not be. The product also works for a stack of models and in a
+    captured graph. It costs little, because vocabularies have about a hundred tokens.
 
     The vectors have the standard deviation of the learned positions that are added to them, so that neither
     hides the other at first. The weight itself always starts from N(0, 0.02²), because logits are products

@@ -1,6 +1,6 @@
-"""The size of a model: layers, width and attention heads, and how sizes are written.
+"""The size of a model (layers, width, attention heads), and sizes as text.
 
-`bench.paper.sizes` has the paper's groups.
+`bench.paper.sizes` has the paper's size groups.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from bench.frozen import Frozen
 from bench.models.architecture import Architecture
 
 LARGEST = 100_000
-"""Largest number of layers, channels or heads, far beyond what can be trained."""
+"""Largest number of layers, channels or heads in a suite. It is far beyond what can be trained."""
 Count = Annotated[int, Field(gt=0, le=LARGEST)]
 """A number of layers, channels or heads."""
 
 
 class Size(Frozen):
-    """Layers, nominal width, attention heads (8 unless a table says otherwise).
+    """Layers, nominal width, attention heads (8 by default, as in the paper).
 
-    A model without a block that uses heads has none: `heads` is None there, so that asking for Mamba
-    with 4 or with 8 heads is the same run.
+    `heads` is None for an architecture without a block that uses heads. So Mamba with 4 heads and Mamba with
+    8 heads are the same run.
     """
 
     layers: Count
@@ -46,12 +46,12 @@ class LayersByWidth(Protocol):
 
 
 def size_key(size: LayersByWidth) -> str:
-    """A size as suites, filters and file names have it: 2x128."""
+    """A size as text in suites, filters and file names: 2x128."""
     return f"{size.layers}x{size.width}"
 
 
 def size_text(size: LayersByWidth) -> str:
-    """A size for people: 2×128."""
+    """A size as text in reports and tables: 2×128."""
     return f"{size.layers}×{size.width}"
 
 

@@ -1,16 +1,17 @@
 """Check a user's architecture before training: output shape, finiteness, causality, parameter count.
 
 Training relies on causality: prompts are drawn at full length, and a curriculum only masks the loss. A model
-that looks ahead would learn a different task. Comparisons rely on the stated number of parameters.
+that is not causal would learn a different task. Comparisons rely on the stated number of parameters.
 
-Looking ahead by one token at one position is enough to read the answer. So two tests cover every position:
+A model that reads one later token at one position can read the answer. Two tests therefore cover every
+position:
 
 - Cuts: if all tokens from position c on change, no output before c may change, for every c. This test finds
   any dependence, even one without a gradient.
 - Gradients: the output at t must have no gradient with respect to tokens after t, for every t. Each row of
   the batch tests one t, so the test works under dropout, which differs between rows. The model is in training
-  mode. All parameters are perturbed first, so that a gate which starts at zero is open. Prompts have at most
-  `LONGEST` tokens.
+  mode. All parameters are perturbed first, because a gate that starts at zero would hide a dependence.
+  Prompts have at most `LONGEST` tokens.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ TOLERANCE = 1e-4
 """Relative to the largest output or gradient. It is far above the rounding errors of a Fourier transform,
 and far below the change that a leak causes."""
 TOKENS_AT_ONCE = 1 << 13
-"""Tokens in a batch of the tests: few enough that memory which suffices for training suffices here."""
+"""Tokens in a batch of the tests. They need no more memory than training does."""
 PERTURBATION = 0.02
 """Standard deviation of the noise that is added to all parameters before the gradient test."""
 LONGEST = 256
@@ -86,7 +87,7 @@ def fault(
 
 
 def _wrong_output(model: Model, blocks: Sequence[Block], tokens: Tensor) -> str | None:
-    """What is wrong with outputs of the new model, or of a block, on prompts (B, L, n_inputs), or None."""
+    """The first wrong output of the model or a block on prompts (B, L, n_inputs), as a sentence, or None."""
     try:
         with torch.no_grad(), _checked_blocks(model, blocks):
             outputs = model(tokens)
@@ -101,14 +102,14 @@ def _wrong_output(model: Model, blocks: Sequence[Block], tokens: Tensor) -> str 
 
 
 class _WrongOutput(Exception):
-    """A block's output that is no tensor (B, L, D) of the type of its input."""
+    """A block's output is not a tensor (B, L, D) with the type of the block's input."""
 
 
 @contextmanager
 def _checked_blocks(model: Model, blocks: Sequence[Block]) -> Iterator[None]:
     """Check the output of every block.
 
-    PyTorch would not refuse all wrong shapes: it adds (B, L, 1) to (B, L, D), and a kernel of ours would read
+    PyTorch does not refuse all wrong shapes: it adds (B, L, 1) to (B, L, D). A Triton kernel would read
     beyond the end of such a tensor.
 
     Raises:

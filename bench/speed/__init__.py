@@ -1,4 +1,4 @@
-"""Speed of whole training steps on a device: cases, measurements, profiles, and the records that plans read.
+"""`bench speed`: times of whole training steps. Cases, measurements, profiles, and the records for plans.
 
 `records` and `cases` do not import torch, because plans read records.
 """

@@ -19,7 +19,7 @@ from bench.stack import Stack
 from bench.tasks import TASKS
 
 USUAL_ARCHITECTURES = ("transformer", "s4", "s4_mamba", "mamba", "standard_hybrid", "mambaformer")
-"""Those of the paper's figures against FLOPs; the default."""
+"""The default architectures: those of the paper's figures with an axis of FLOPs."""
 USUAL_PRECISIONS = ("fp32", "tf32")
 USUAL_STACKS = (1, 16)
 """Numbers of members that are timed on a GPU. On a processor every run trains alone."""
@@ -28,14 +28,14 @@ MEMBERS_PER_SEED = 4
 MOST_MEMBERS = 4096
 """Largest stack that can be timed."""
 STEPS = 500_000
-"""Steps of the run of a case, as in the paper. Only a few are timed."""
+"""Steps of a case's run, as in the paper. Only a few of them are timed."""
 RATES = (1e-4, 5e-5, 1e-5, 5e-6)
 """Learning rates of the members that share a seed. Their values do not affect the time of a step."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Options of the command line; None for options that were not given."""
+    """Options of `bench speed`; None for an option that was not given."""
 
     architectures: tuple[str, ...] | None = None
     sizes: tuple[str, ...] | None = None
@@ -61,7 +61,7 @@ def runs_of(grid: Grid) -> list[Run]:
 
 
 def distinct(runs: Iterable[Run], grid: Grid) -> list[Run]:
-    """The first run of each shape among those of `runs` that a grid's options select.
+    """The first run of each shape, among the runs that a grid's options select.
 
     Raises:
         UserError: a name is unknown, or no run is selected.

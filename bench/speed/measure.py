@@ -1,4 +1,4 @@
-"""Time whole training steps, from the draw to Adam: captured on a GPU, eager on a CPU."""
+"""Time whole training steps, from drawn prompts to updated parameters: captured on a GPU, eager on a CPU."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bench.train.loop import TrainingOptions, prepared_state
 
 REPEATS = 7
 SECONDS_PER_REPEAT = {"cuda": 0.1, "cpu": 0.02}
-"""Target duration of a repeat, which has at least one step, by type of device."""
+"""Target duration of a repeat in seconds, by type of device. A repeat has at least one step."""
 PRODUCT_WIDTH = {"cuda": 8192, "cpu": 512}
 """Width of the square matrices whose product measures the peak rate."""
 COPY_BYTES = 1 << 26
@@ -42,7 +42,7 @@ class Roofline:
 
 
 def measure(run: Run, members: int, device: torch.device, backend: str, profile: bool = False) -> Row:
-    """Measure a case and return its row. The row of a case that fails states the reason.
+    """Measure a case and return its row. If the case fails, the row states the reason.
 
     Args:
         run: a run of the shape.
@@ -56,7 +56,7 @@ def measure(run: Run, members: int, device: torch.device, backend: str, profile:
         return replace(row, failure=f"{run.architecture.name} has blocks that cannot be stacked")
     try:
         with warnings.catch_warnings():
-            # PyTorch warns of operators over which `torch.func.vmap` loops. The measured times show the cost.
+            # PyTorch warns if `torch.func.vmap` loops over an operator. The measured times include this cost.
             warnings.filterwarnings("ignore", "There is a performance drop")
             return _measured(row, stack_of(run, members), device, profile)
     except torch.OutOfMemoryError:
@@ -87,7 +87,7 @@ def _measured(row: Row, stack: Stack, device: torch.device, profile: bool) -> Ro
 
 
 def seconds_per_call(function: Callable[[], object], device: torch.device) -> float:
-    """Seconds per call: the median over `REPEATS` of their means. A repeat is synchronized at both ends."""
+    """Seconds per call: the median of `REPEATS` repeats, each a mean over calls between synchronizations."""
     function()
     seconds = _seconds(function, 1, device)
     calls = max(1, min(1000, int(SECONDS_PER_REPEAT[device.type] / max(seconds, 1e-6))))

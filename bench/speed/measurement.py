@@ -1,4 +1,4 @@
-"""Measure cases of `bench speed` one after another on this machine's device, as a record that grows.
+"""Measure cases of `bench speed` one after another on this machine's device, and yield the growing record.
 
 Importing this module does not import torch.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 PEERS = {"jax": "pip install 'jax[cuda12]' on a GPU, pip install jax on a processor"}
-"""Other programs that can be timed too, and the commands that install them."""
+"""Other programs that can be timed for comparison, and the commands that install them."""
 PEER_CASE = ("transformer", "linear_regression")
 """Architecture and task that a peer's program computes."""
 
@@ -40,7 +40,7 @@ def check_peer(peer: str) -> None:
 
 
 def prepared_device() -> torch.device:
-    """Apply the settings that workers have to this process; return the device to measure."""
+    """Apply the settings of workers to this process; return the device to measure."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler reports its own stages otherwise
@@ -53,12 +53,12 @@ def prepared_device() -> torch.device:
 
 
 def possible(cases: list[Run], device: torch.device, precisions: Sequence[str] | None) -> list[Run]:
-    """The cases that a device can compute: on a processor only those in fp32.
+    """The cases that a device can compute. A processor computes only fp32.
 
     Args:
         cases: runs, one for each shape.
         device: the device.
-        precisions: those that the user asks for; None for the usual ones.
+        precisions: the precisions that the user asks for; None for the usual precisions.
 
     Raises:
         UserError: there is no such case, or the user asks for another precision.
@@ -82,7 +82,7 @@ def measured(
     peer: str | None = None,
     report: Callable[[str], None] = lambda case: None,
 ) -> Iterator[Record]:
-    """The record after each case.
+    """Yield the record after each case.
 
     Args:
         cases: a run of each shape.

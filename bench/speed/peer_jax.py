@@ -144,7 +144,7 @@ def program(run: Run, members: int, steps: int) -> tuple[Callable[[Tree], tuple[
 
 
 def measure(run: Run, members: int) -> Mapping[str, Any]:
-    """Measure a row of the record's `peers`. The row of a case that fails states the reason."""
+    """Measure a case and return a row for the record's `peers`. A failed case's row states the reason."""
     row = {
         "program": f"jax {jax.__version__}",
         "architecture": run.architecture.name,

@@ -1,4 +1,4 @@
-"""A profile in short: its longest kernels, its groups, and a bar chart with a bar per kernel."""
+"""Summaries of a profile: the longest kernels, sums by group, and a bar chart with a bar per kernel."""
 
 from __future__ import annotations
 

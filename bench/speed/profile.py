@@ -55,7 +55,7 @@ def launches_per_step(step: Callable[[], object], device: torch.device) -> float
 
 
 def kernel_times(step: Callable[[], object], device: torch.device) -> tuple[KernelTime, ...]:
-    """All kernels of a step, longest first. On a CPU: all operators with their own time."""
+    """All kernels of a step, longest first. On a CPU: all operators, without the operators they call."""
     return summed(_events(step, device), STEPS)
 
 
@@ -91,7 +91,7 @@ def _events(step: Callable[[], object], device: torch.device) -> list[tuple[str,
 
 
 def device_events(events: Iterable[Any]) -> list[tuple[str, float, int]]:
-    """Those of a profiler's events that ran on the GPU, without host calls and annotated ranges."""
+    """A profiler's events on the GPU, without annotated ranges: (name, microseconds, launches)."""
     return [
         (event.name, float(event.time_range.elapsed_us()), 1)
         for event in events

@@ -35,7 +35,7 @@ FORMAT = 1
 FOLDER = "speed"
 """Folder, inside the results' state, of the records."""
 CLOSE_TO_BEST = 1.05
-"""A stack within this factor of the best time per member is as good as the best."""
+"""A stack counts as fast as the fastest if its time per member is within this factor."""
 
 
 class Shape(NamedTuple):
@@ -122,7 +122,7 @@ class Row:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """Rows with equal keys measure the same thing."""
+        """Identifies the case: a later row with the same key replaces this row."""
         return (*self.shape, self.task, self.heads, self.stack, self.backend)
 
     @property
@@ -137,7 +137,7 @@ class Row:
 
     @property
     def label(self) -> str:
-        """A name for people and files: model, task, batch × tokens, precision, stack."""
+        """A name for messages and files: model, task, batch × tokens, precision, stack."""
         shape = self.shape
         model = f"{shape.architecture}-{size_key(shape)}"
         return f"{model}-{self.task}-{shape.batch_size}x{shape.length}-{shape.precision}-stack{self.stack}"
@@ -170,17 +170,17 @@ class Record:
     """Everything that was measured on one device.
 
     Attributes:
-        device: its name (`bench.environment.device_name`).
+        device: the device's name (`bench.environment.device_name`).
         device_kind: "gpu" or "cpu".
-        memory_mib: of the GPU; None on a CPU.
+        memory_mib: memory of the GPU; None on a CPU.
         torch: version of PyTorch at the latest measurement.
         commit: commit of bench at the latest measurement.
         dirty: whether the checkout had changes then.
         date: time of the latest measurement, in ISO 8601.
-        copy_bytes_per_second: of a large copy, bytes read and bytes written.
-        product_flops_per_second: of a large matrix product, by precision.
-        rows: cases of this project's own training step.
-        peers: cases of other programs.
+        copy_bytes_per_second: rate of a large copy, bytes read and bytes written.
+        product_flops_per_second: rate of a large matrix product, by precision.
+        rows: measurements of bench's training step.
+        peers: measurements of other programs.
     """
 
     device: str
@@ -196,7 +196,7 @@ class Record:
     peers: tuple[Mapping[str, Any], ...] = ()
 
     def times(self, shape: Shape) -> dict[int, Row]:
-        """The measured rows of a shape, by stack size; of several backends the fastest."""
+        """The measured rows of a shape by stack size. If several backends were measured, the fastest row."""
         fastest: dict[int, Row] = {}
         for row in self.rows:
             if row.shape == shape and row.ms_per_step is not None:
@@ -226,7 +226,7 @@ class Record:
         return row.flops_per_second / rate if row.flops_per_second is not None and rate else None
 
     def with_older(self, older: Record | None) -> Record:
-        """This record with those rows of an older record that it does not replace."""
+        """This record, and the rows of an older record that it does not replace."""
         if older is None or older.device != self.device:
             return self
         keys = {row.key for row in self.rows}

@@ -84,12 +84,12 @@ class TaskMembers:
         """A tensor of all batches, with S·B rows in total → its rows by member, (count, B, …)."""
         rows = values[0] if len(values) == 1 else torch.cat(values)
         by_seed = torch.unflatten(rows, 0, (self.seeds, -1))
-        # Contiguous either way: a product with a matrix of another layout can have other bits.
+        # Contiguous in both cases, because a product with a matrix of another layout can have other bits.
         return by_seed.contiguous() if self.places is None else by_seed.index_select(0, self.places)
 
 
 def members_by_task(state: State) -> list[TaskMembers]:
     """The members of a stack by task, in their order."""
-    # `groupby` joins neighbours only; a stack orders its members by task and seed.
+    # `groupby` joins only neighbours, which suffices: a stack orders its members by task and seed.
     by_task = groupby(state.stack.members, key=lambda run: run.task_id)
     return [TaskMembers.of(list(runs), state.step) for _, runs in by_task]

@@ -64,7 +64,7 @@ def _captured(state: State, step: Callable[[], None], group: Group | None, pool:
     mode = "global" if group is None else "thread_local"
     with torch.cuda.graph(graph, pool=pool, stream=side, capture_error_mode=mode):
         step()
-    # After the capture, because only now the addresses of the graph's gradients are known.
+    # After the capture, because the addresses of the graph's gradients are unknown before it.
     state.optimizer.update.bind()
     with torch.no_grad():
         for name, tensor in state.tensors().items():

@@ -65,7 +65,7 @@ def restore(folder: Path, state: State, plugins: str = "") -> tuple[State, Stack
         return None
     data = io.BytesIO(path.read_bytes())
     try:
-        # `weights_only` refuses arbitrary pickles, so a foreign file cannot run code.
+        # `weights_only` refuses arbitrary pickles, so a file from elsewhere cannot run code.
         saved = torch.load(data, map_location="cpu", weights_only=True)
         if saved["runs"] != [run.id for run in state.stack.members]:
             raise ValueError(f"it belongs to the runs {', '.join(map(str, saved['runs']))}")
@@ -84,8 +84,8 @@ def restore(folder: Path, state: State, plugins: str = "") -> tuple[State, Stack
         # `restore_random_states` may have failed halfway, with some generators already overwritten.
         seed_random(state.stack.first.seed)
         return None
-    # In place: a captured graph, the optimizer and the model's parameters refer to this memory. And last: a
-    # fault in the file is found before the first tensor changes.
+    # In place, because a captured graph, the optimizer and the model's parameters refer to this memory. Last,
+    # so that a fault in the file is found before the first tensor changes.
     with torch.no_grad():
         for tensor, value in pairs:
             tensor.copy_(value)

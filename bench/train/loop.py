@@ -127,7 +127,8 @@ def train_stack(stack: Stack, folder: Path, options: TrainingOptions) -> list[di
 def prepared_state(stack: Stack, options: TrainingOptions) -> State:
     """Configure the process and return the initial state of a stack, equal in all processes of a group."""
     configure(stack.first, options.device)
-    # For dropout of whole channels and for draws of a user's model. A checkpoint has the generators' states.
+    # For dropout of whole channels and for random numbers of plugins. Checkpoints store the generators'
+    # states.
     seed_random(stack.first.seed)
     return initial_state(stack, options.device, options.kernels)
 
@@ -182,7 +183,7 @@ class _Training:
             self._work(steps_done)
             speed = count / max(seconds, 1e-9)
             look = max(1, min(MOST_STEPS_BETWEEN_LOOKS, int(speed)))  # look about once a second
-            # Before the results: whoever sees the result of a run finds its last step in its log.
+            # Logged before the results are stored, so that the log of a run with a result has the last step.
             options.report(Progress(steps_done, self._losses(), speed))
             self._report_ended(steps_done)
             if not self._goes_on(steps_done):
@@ -228,7 +229,7 @@ class _Training:
             self.options.group.tell(count)
         for _ in range(count):
             step()
-        # The host waits here for the device, so this line ends the timing.
+        # The host waits for the device in this line, so the line ends the timing.
         first_bad_steps = self.state.meters.first_bad_step.tolist()
         seconds = time.monotonic() - began
         self.notes.train_seconds += seconds
@@ -290,7 +291,7 @@ class _Training:
                 continue
             self.reported.add(k)
             result = self.result(k)
-            # The next steps may go on computing a member that has ended: only now its parameters are final.
+            # Later steps may still compute a member that has ended, so its parameters are stored now.
             if member.diverged is None and step == end and (weights := self._keep_weights(k, step)):
                 result["provenance"]["weights"] = weights
             self.options.ended(k, result)

@@ -57,7 +57,7 @@ class StackOptimizer:
 
     def __call__(self, gradients: list[Tensor], losses: Tensor) -> None:
         """Update all parameters with the gradients, (K, *shape) each, of `losses` (K,)."""
-        # Computed on the device from the step counter: the captured graph replays it with the current step.
+        # Computed on the device from the step counter, so that a replayed graph uses the current step.
         factor = self.run.optimizer.rate_factor(self.step, self.run.steps)
         if factor is not None:
             self.rates.copy_(self.base_rates * factor)

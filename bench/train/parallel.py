@@ -134,7 +134,7 @@ class Group:
         Returns:
             The sum of the losses of all processes, and their number, scalars.
         """
-        # One collective operation instead of one per parameter: every operation has a latency of its own.
+        # One collective operation instead of one per parameter, because each operation has a latency.
         sums = torch.stack((total.detach(), count.to(total.dtype)))
         flat = torch.cat([*(gradient.reshape(-1) for gradient in gradients), sums])
         self._collective(distributed.all_reduce, flat)
@@ -169,7 +169,7 @@ class Group:
                 time.sleep(0.01)
         else:
             self.store.add("left", 1)
-        # Captured graphs still use NCCL's group. It ends with the process.
+        # NCCL's group is not destroyed, because captured graphs still use it. It ends with the process.
         if distributed.get_backend() == "gloo":
             distributed.destroy_process_group()
 

@@ -35,7 +35,7 @@ class StackPredictor:
         if len(state.stack) == 1:
             outputs: Tensor = state.model(tokens)
             return outputs
-        # Equal places in memory, not equal values: comparing values would make the host wait for the device.
+        # Compare addresses, because a comparison of values would make the host wait for the device.
         if self.shared is None or _memory(tokens) != _memory(self.shared):
             return _predict(state.model, state.parameters.of_member(member), tokens)
         place = (tokens.storage_offset(), tokens.shape, tokens.stride())
@@ -64,7 +64,7 @@ def predict_all(state: State, tokens: Tensor, dim: int | None, mask_keys: Tensor
         with masks(mask_key):
             return _predict(state.model, dict(zip(names, leaves, strict=True)), tokens)
 
-    # "different": a module that draws from PyTorch's generator draws for every member.
+    # "different": a module that draws from PyTorch's generator draws separately for every member.
     run = vmap(predict, in_dims=(0, dim, None if mask_keys is None else 0), randomness="different")
     outputs: Tensor = run(state.parameters.leaves, tokens, mask_keys)
     return outputs

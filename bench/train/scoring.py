@@ -153,7 +153,7 @@ class StackScoring:
             purpose, name = task.validation
             checkpoint["validation_loss"] = rounded(measured[purpose][name].overall.mean())
         if selects:
-            # The first of equal losses.
+            # Of equal losses, the first counts.
             tested = min([*notes.checkpoints, checkpoint], key=lambda entry: entry["validation_loss"])
             checkpoint |= {"evaluations": tested["evaluations"], "tested_step": tested["step"]}
         notes.checkpoints.append(checkpoint)
@@ -168,7 +168,8 @@ class StackScoring:
         for purpose, by_name in measured.items():
             main = self.sets[self.stack.members[k].task_id][purpose].evaluation
             for name, scores in by_name.items():
-                # A task may measure several evaluations on one set. Selection needs the main one only.
+                # A task may have several evaluations on one set of prompts. Selection needs only the main
+                # one.
                 if purpose == SELECTION and name != main:
                     continue
                 summaries[purpose if name == main else name] = summary(
@@ -176,7 +177,7 @@ class StackScoring:
                 )
         loss = self.notes.members[k].training_loss
         if task.training_evaluation is not None and loss is not None:
-            # The prompts of training are not evaluated one by one, so there is no error over prompts.
+            # Training prompts are not scored one by one, so there is no standard error over prompts.
             pair = [loss, 0.0]
             summaries[task.training_evaluation] = {
                 "mean": [loss], "standard_error": [0.0], "overall": pair, "headline": pair

@@ -47,7 +47,7 @@ def step_by_length(state: State, group: Group | None) -> Callable[[int], None]:
     Raises:
         ValueError: the run carries states from step to step, and there is a group.
     """
-    if group is not None and state.carried:  # the states are those of all rows, in one process
+    if group is not None and state.carried:  # a carried state needs all rows in one process
         raise ValueError("a model that carries its state from step to step trains in one process")
     by_task, mask_keys = members_by_task(state), _mask_keys(state)
 
@@ -72,7 +72,7 @@ def _mask_keys(state: State) -> Callable[[], Tensor | None]:
     """
     if not any(module.p > 0 for module in state.model.modules() if isinstance(module, DropoutModule)):
         return lambda: None
-    # On the device before a capture, in which nothing may be copied from the host.
+    # Copied to the device now, because a capture allows no copy from the host.
     seeds = torch.tensor(
         [Draws(run.seed, "dropout", state.step).keys("mask") for run in state.stack.members],
         device=state.step.device,
@@ -115,7 +115,7 @@ def _single_pass(state: State, mask_keys: Tensor | None, length: int) -> _Pass:
         for carried in state.carried:
             carried.mul_(goes_on)
     counting = Branch(state.step, COUNTING)
-    with counting:  # beside the model: a step of a small model consists of many short kernels
+    with counting:  # runs beside the model, because a small model's step consists of many short kernels
         weights = run.task.loss_weights(prompts, state.step)
     with masks(None if mask_keys is None else mask_keys[0]):
         outputs = state.model(prompts.tokens)
@@ -151,7 +151,7 @@ def _stacked_losses(
     """Sums and numbers of the losses of every member (`Task.loss_sum`), (K,), in the order of the stack."""
     batches = [members.prompts(length) for members in by_task]
     if len(by_task) == 1:
-        # Prompts of a single seed are not copied for every member: vmap broadcasts them.
+        # vmap broadcasts prompts of a single seed, so they are not copied for every member.
         outputs = predict_all(state, batches[0].tokens, None if by_task[0].share_prompts else 0, mask_keys)
     else:
         tokens = [

@@ -7,7 +7,7 @@ For every prompt and head, with queries q, keys k and values v of Dh numbers a t
 Shapes: qkv (B, L, 3, H, Dh), a view of the output (B, L, 3·D) of a linear layer, with D = H·Dh;
 y (B, L, H, Dh), of which (B, L, D) is a view where y is contiguous.
 
-A model's window, and attention without the causal mask, are options of `reference` alone.
+Only `reference` has a window and attention without the causal mask.
 
 With dropout, P_ts is multiplied by keep_ts / (1 − p), where keep is the mask of `bench.kernels.dropout` for
 weights of shape (B, H, L, L).

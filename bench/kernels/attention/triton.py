@@ -164,7 +164,7 @@ def _attention_forward(
         keys = start + tl.arange(0, STEP)
         scores = tl.dot(q, tl.trans(k), input_precision=DOT)
         scores = tl.where(queries[:, None] >= keys[None, :], scores, float("-inf"))
-        # Every query sees key 0, so that `higher` is finite from the first step on.
+        # Every query attends to key 0, so `higher` is finite from the first block on.
         higher = tl.maximum(most, tl.max(scores, axis=1))
         p = tl.exp2(scores - higher[:, None])
         shrink = tl.exp2(most - higher)

@@ -120,7 +120,8 @@ def _outputs(
     b = head_of(b, program, HEADS, batch, b_k, b_b, b_h, 1)
     g = head_of(g, program, HEADS, batch, g_k, g_b, g_h, 1)
     y += (program // HEADS).to(tl.int64) * length * (HEADS * VALUES) + (program % HEADS) * VALUES
-    # No state is before the first chunk, and none after the last one is read: a tile without rows.
+    # The first chunk has no state before it, and the state after the last chunk is not read: use a tile
+    # without rows there.
     boundary = chunk if REVERSE else chunk - 1
     states += (program.to(tl.int64) * (chunks - 1) + boundary) * (KEYS * VALUES)
     state_rows = tl.where((boundary >= 0) & (boundary < chunks - 1), KEYS, 0)
@@ -194,7 +195,8 @@ def _gradient(
     dk_c *= decays_until_end(g_c, CHUNK, VECTOR)
     i = tl.arange(0, CHUNK)
     later, earlier = i[:, None] <= i[None, :], i[:, None] > i[None, :]
-    # A token's score with itself has no decay. Without it in dG, its two parts need not cancel.
+    # A token's score with itself has no decay. It is left out of dG, where its two parts would cancel only
+    # up to rounding.
     own = tl.sum(tl.where(i[:, None] == i[None, :], d_scores, 0.0), axis=1)[:, None]
     out, into = q_c * dq_c, k_c * dk_c  # out of the state before the chunk, into the state after it
     if VECTOR:

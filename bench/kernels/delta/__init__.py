@@ -14,8 +14,8 @@ Shapes: q (B, L, H, K); k (B, L, n, H, K); v (B, L, n, H, V); beta (B, L, n, H);
 at most 0; y (B, L, H, V).
 
 `reference` is the specification: the recurrence, token by token. `sequential` computes a prompt chunk by
-chunk, with matrix products and a triangular system per chunk, on any device. `triton` does so in kernels of
-its own, which share those of linear attention with decay.
+chunk, with matrix products and a triangular system per chunk, on any device. `triton` does the same in fused
+kernels, and uses some kernels of linear attention with decay.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def delta_rule(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor) -> Tens
     G = running_sum(g).squeeze(-1)
     G_of_updates = G.unsqueeze(-1).expand(*G.shape, updates).flatten(-2)
 
-    # e^{G_i} e^{−G_j} would overflow: exponentials are of differences, and of −∞ where a row does not reach.
+    # e^{G_i} e^{−G_j} would overflow, so the exponential of the difference is taken; of −∞ for later tokens.
     M = beta * _decays(G_of_updates, G_of_updates, order[:, None] > order, k) * (k @ k.mT)
     sides = beta * torch.cat((v, _exp(G_of_updates, k) * k), dim=-1)
     # Substitution. The product (I − M)(I + M²)(I + M⁴) … is the same inverse, but loses all digits where
@@ -56,7 +56,7 @@ def delta_rule(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor) -> Tens
     kept = _exp(G[..., -1:], k)
     k = _exp(G[..., -1:] - G_of_updates, k) * k
 
-    # Unbound once: the gradient of an index would be as large as the whole tensor, for every chunk.
+    # `unbind` instead of an index per chunk: the gradient of every index would be as large as the tensor.
     first, *later = zip(*(value.unbind(0) for value in (U, W, reads, q, k, kept)), strict=True)
     R, _, reads_c, _, k_c, _ = first  # the state is zero
     outputs, state = [reads_c @ R], k_c.mT @ R

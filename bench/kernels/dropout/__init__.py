@@ -1,4 +1,4 @@
-"""Dropout whose masks are hashes (`bench.kernels.draws.words`), not a generator's next numbers.
+"""Dropout with masks from hashes (`bench.kernels.draws.words`) instead of a random generator.
 
     y = x · keep / (1 − p)        keep = [word(place, step, site, key) ≥ p · 2³²]
 

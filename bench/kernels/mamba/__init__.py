@@ -9,12 +9,12 @@
 Shapes: h (B, L, D), input (2E, D), taps (E, K), taps_bias (E,), project (R + 2N, E), step (E, R),
 step_bias (E,), log_A (E, N), skip (E,), output (D, E); the result (B, L, D).
 
-The first two lines are an operation of their own too, `gated_input`: (h, input, taps, taps_bias) → x and z,
-(B, L, E) each. Blocks around another SSM begin with it.
+The first two lines are also a separate operation, `gated_input`: (h, input, taps, taps_bias) → x and z,
+(B, L, E) each. Blocks with another SSM, such as S4-Mamba, begin with it.
 
-All backends except `triton` compute both by their kernels for the parts. `triton` has one gradient for the
-whole, which saves copies and additions between the parts, and computes gradients of weights on a second
-stream.
+All backends except `triton` compute both operations by their kernels for the parts. `triton` has one gradient
+for the whole block. This saves copies and additions between the parts. It computes gradients of weights on a
+second stream.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _inputs(length: int, batch: int, channels: int) -> list[Tensor]:
     ]
 
 
-# `floats` of x, z: 2 and 4; convolution 5, products 5, scan 11; D and the low rank do not count.
+# `floats` of x, z: 2 and 4; convolution 5, products 5, scan 11. D and the low rank are not counted.
 MAMBA_BLOCK = Kernel("Mamba block", __name__, "block", _inputs, floats=27)
 GATED_INPUT = Kernel(
     "gated input",

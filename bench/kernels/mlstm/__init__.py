@@ -5,11 +5,11 @@ For every prompt and head, with a matrix C of K×V numbers and a vector n of K n
     C_t = σ(f_t) C_{t−1} + exp(i_t) k_t v_tᵀ/√K        n_t = σ(f_t) n_{t−1} + exp(i_t) k_t/√K
     y_t = C_tᵀ q_t / max(|n_tᵀ q_t|, 1)
 
-i and f are gates before their activations. exp(i) could overflow, so C and n are computed divided by
-exp(m_t), and so is the 1, with m_t = max(log σ(f_t) + m_{t−1}, i_t) and m_0 = −∞. As in the authors' code,
-`EPSILON` is added to the divided denominator. exp(−m) is bounded by exp(`LARGEST`), where outputs vanish: an
-infinite denominator would have gradients that are not numbers. In gradients m_t is a constant: it cancels but
-for `EPSILON`.
+i and f are gates before their activations. exp(i) could overflow. Therefore C, n and the 1 are divided by
+exp(m_t), with m_t = max(log σ(f_t) + m_{t−1}, i_t) and m_0 = −∞. As in the authors' code, `EPSILON` is added
+to the divided denominator. exp(−m) is bounded by exp(`LARGEST`), where outputs vanish, because an infinite
+denominator would give NaN gradients. Gradients treat m_t as a constant, because m_t cancels except in the
+term with `EPSILON`.
 
 Shapes: q, k (B, L, H, K); v, y (B, L, H, V); i, f (B, L, H).
 

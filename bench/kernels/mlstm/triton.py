@@ -30,7 +30,7 @@ def mlstm(q: Tensor, k: Tensor, v: Tensor, i: Tensor, f: Tensor) -> Tensor:
     largest = torch.cummax(gates.detach(), dim=1).values  # c
     decays = functional.pad(largest[:, :-1] - largest[:, 1:], (0, 0, 1, 0)).to(v.dtype)
     k = k * exp_like(gates - largest, k).unsqueeze(-1)
-    # exp(F_t) is divided out, but for its gradient.
+    # exp(F_t) cancels in the outputs. The factor exp(F − F.detach()), which is 1, keeps its gradient.
     q = q * (exp_like(sums - sums.detach(), q) / math.sqrt(q.shape[-1])).unsqueeze(-1)
     values = torch.cat((v, torch.ones_like(v[..., :1])), dim=-1)
     y, weights = scalar_decay(q, k, values, decays).split((v.shape[-1], 1), dim=-1)

@@ -7,7 +7,7 @@
 with means and variance of each row over its channels (RMSNorm: Zhang & Sennrich 2019). Shapes: h, update,
 total and normed (..., D); weight and bias (D,).
 
-`norm` normalises h. `add_norm` adds first and returns both tensors: the total goes on as the residual
+`norm` normalises h. `add_norm` adds first and returns both tensors; the total continues the residual
 stream. `norm_of_sum` adds first and returns only the normed tensor, for a model's last block.
 h and update have the same gradient, which is written once. `reference` is the specification, `sequential` is
 PyTorch's norms, and `triton` has one launch forward and two backward.

@@ -8,7 +8,7 @@ block.
 
 `reference` is PyTorch's linear function, in fp32 or TF32. `sequential` is the same, but splits the operands
 in PyTorch if the precision is a split form. `triton` has a hand-written gradient with fused sums for the bias
-and fused splitting, skips gradients that are not needed, and computes the others beside each other.
+and fused splitting. It skips gradients that are not needed, and computes the others in parallel.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def product(a: Tensor, b: Tensor, pairs: Sequence[tuple[int, int]], split_: Spli
     """
     left = _split(a, [of_a for of_a, _ in pairs], -1, split_)
     right = _split(b, [of_b for _, of_b in pairs], -2, split_)
-    if not a.is_cuda:  # the same as on a GPU: a product of two bf16 numbers is exact in fp32
+    if not a.is_cuda:  # as exact as on a GPU, because a product of two bf16 numbers is exact in fp32
         return torch.bmm(left.float(), right.float())
     if len(a) == 1:
         return torch.mm(left[0], right[0], out_dtype=torch.float32).unsqueeze(0)

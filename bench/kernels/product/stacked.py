@@ -108,8 +108,8 @@ def multiply(
         return torch.bmm(a, b)
     if repeat_rows is None:
         return torch.baddbmm(bias.unsqueeze(1), a, b)
-    # PyTorch would write the bias into all rows too, number by number: 296 µs of the 3,971 µs of a step of 16
-    # Transformers 2×128 on an H200, for bytes that take 113.
+    # PyTorch would write the bias into all rows one number at a time. That took 296 of the 3,971 µs of a step
+    # of 16 Transformers 2×128 on an H200; writing as many bytes takes 113 µs.
     return repeat_rows(bias, a.shape[1]).baddbmm_(a, b)
 
 

@@ -1,4 +1,4 @@
-"""What RWKV-7 computes per channel before and after its recurrence (Peng et al. 2025).
+"""The elementwise operations of RWKV-7 before and after its recurrence (Peng et al. 2025).
 
 `rwkv7_keys`, between projections and recurrence:
 

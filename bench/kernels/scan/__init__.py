@@ -9,8 +9,8 @@ Shapes: x, step, z (B, L, E); bias, skip (E,); A (E, N); B, C (B, L, N); y (B, L
 
 `reference` is the specification: a loop that autograd differentiates. `sequential` has a hand-written
 gradient and runs on any device without a compiler. `triton` is a fused kernel for the forward pass and one
-for the gradient; it needs an NVIDIA GPU. Both are written in CUDA C++ and in Triton. Those in CUDA C++ run
-where PyTorch brings its compiler, and `bench doctor` states which ones run. `mamba_ssm` calls the official
+for the gradient, on NVIDIA GPUs. Both exist in CUDA C++ and in Triton. The CUDA C++ kernels run if PyTorch
+includes the compiler NVRTC; `bench doctor` states which kernels run. `mamba_ssm` calls the official
 CUDA kernel. A backend is chosen by name and never replaced silently.
 """
 

@@ -12,7 +12,7 @@ part; y (B, L, E).
 
 `reference` is the specification: the convolution kernel and its Toeplitz product. `sequential` uses the
 Fourier transform and runs on any device. `triton` computes the recurrence, which moves the fewest bytes at
-the study's lengths. The package mamba_ssm has no such kernel, so `mamba_ssm` is `sequential`.
+the paper's lengths. The package mamba_ssm has no such kernel, so `mamba_ssm` is `sequential`.
 """
 
 from __future__ import annotations

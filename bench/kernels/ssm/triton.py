@@ -142,7 +142,7 @@ def backward(dy: Tensor, x: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
     if not x.numel():
         return x.new_empty(x.shape), *(value.new_zeros(value.shape) for value in parameters)
     of_parameters = Branch(x)
-    with of_parameters:  # beside the gradient of x: both take long and fill a part of the GPU
+    with of_parameters:  # beside the gradient of x: each takes long and fills only a part of the GPU
         gradients = _of_parameters(dy, rows(x), *parameters)
     dx = _run(dy, *parameters, reverse=True)
     of_parameters.leave(dy, x)

@@ -16,8 +16,8 @@ With read = k and erase = write = β k, both rules are the same.
 Shapes: q, k, read, erase, write and the log-decay g ≤ 0 (B, L, H, K); v, y (B, L, H, V); beta (B, L, H).
 
 `reference` is the specification: the recurrence, token by token. `sequential` computes a prompt chunk by
-chunk, with matrix products and a triangular system per chunk, on any device. `triton` does so in kernels of
-its own, two forward and two backward, which both rules share.
+chunk, with matrix products and a triangular system per chunk, on any device. `triton` does the same in fused
+kernels, two forward and two backward, for both rules.
 """
 
 from __future__ import annotations
@@ -68,6 +68,6 @@ DIAGONAL_PLUS_RANK_ONE = Kernel(
     __name__,
     "diagonal_plus_rank_one",
     _three_keys,
-    floats=20,  # the same with two keys more
+    floats=20,  # the same, with two more keys
 )
 KERNELS = (VECTOR_DELTA_RULE, DIAGONAL_PLUS_RANK_ONE)

@@ -40,7 +40,7 @@ def diagonal_plus_rank_one(
     length = q.shape[1]
     q, read, erase, write, v, g = (chunks_of(value) for value in (q, read, erase, write, v, g))
     G = running_sum(g)
-    # Within a chunk, what the state returns for a key has a part of the chunk's own values.
+    # Within a chunk, the state's value for a key includes values that the chunk itself has written.
     gaps = -scores(read, write, G).tril(-1) @ v
     later = (exp_like(G[..., -1:, :] - G, write) * write).mT @ v
     y = _chunked(q, read, erase, gaps, later, G) + scores(q, write, G) @ v
@@ -70,7 +70,7 @@ def _chunked(q: Tensor, read: Tensor, erase: Tensor, gaps: Tensor, later: Tensor
     if later is None:
         later = U.new_zeros(*erase.shape[:-1], U.shape[-1])
 
-    # Unbound once: the gradient of an index would be as large as the whole tensor, for every chunk.
+    # `unbind` instead of an index per chunk: the gradient of every index would be as large as the tensor.
     chunks = zip(*(value.unbind(1) for value in (U, W, reads, q, erase, kept, later)), strict=True)
     U_c, _, reads_c, _, erase_c, _, later_c = next(chunks)  # the state is zero
     outputs, state = [reads_c @ U_c], erase_c @ U_c + later_c

@@ -354,12 +354,13 @@ def _gradient(
     d_erase_c *= until_end
     d_write_c *= until_end
     beta_c = _betas(beta, first, length, beta_t, CHUNK, WRITES)
-    # Loaded after the loop over values, and `write` too, so that fewer tiles are in registers there.
+    # This and `write` are loaded after the loop over values, so that the loop has fewer tiles in registers.
     erase_c = load_tile(erase, first, length, erase_t, key, KEYS, CHUNK, WIDTH)
     erased = erase_c * beta_c
     out = q_c * dq_c + read_c * d_read_c  # out of the state before the chunk
     into = erased * d_erase_c  # into the state after it
-    # A token's product with itself has no decay. Without it in dG, its two parts need not cancel.
+    # A token's product with itself has no decay. It is left out of dG, where its two parts would cancel only
+    # up to rounding.
     diagonal = i[:, None] == i[None, :]
     own = _column(d_qe, diagonal)
     own_dq, own_d_erase = own * erased, own * q_c

@@ -3,9 +3,9 @@
 A block maps (B, L, D) to (B, L, D) and is used as h + block(norm(h)). A block's class contains its
 settings, states its cost and builds its PyTorch module.
 
-A block counts the parameters of its own module only; the norm before it belongs to the architecture.
-It counts multiplications of a prompt of L tokens as the paper's Appendix B does; `bench.flops` explains what
-is counted and why.
+A block counts only the parameters of its module, because the norm before it belongs to the architecture. It
+counts multiplications of a prompt of L tokens as the paper's Appendix B does. `bench.flops` explains which
+multiplications are counted, and why.
 """
 
 from __future__ import annotations
@@ -61,8 +61,9 @@ class Block(Frozen):
     uses_heads: ClassVar[bool] = False
     """Whether the module depends on `Place.heads`, which then must divide the width.
 
-    A suite's `heads` are part of a run only if one of its blocks sets this. The number of parameters must not
-    depend on `Place.heads`: a number of heads that changes it must be a field of the block."""
+    A suite's `heads` are part of a run only if one of the architecture's blocks sets this. The number of
+    parameters must not depend on `Place.heads`. If it depends on a number of heads, that number must be a
+    field of the block."""
 
     stackable: ClassVar[bool] = False
     """Whether `torch.func.vmap` can run the module for a whole stack of models at once."""
@@ -70,16 +71,17 @@ class Block(Frozen):
     name: str
 
     def width_fault(self, D: int) -> str | None:
-        """Why there is no module of width D; None if there is one.
+        """Why the block has no module of width D, as a sentence; None if it has one.
 
-        The other methods may assume a width without a fault. A suite that asks for another one is refused.
+        The other methods may assume a width without a fault, because a suite with another width is refused.
         """
         return None
 
     def first_of_model(self) -> Self:
         """The settings of the first block of this class in a model; by default those of the other blocks.
 
-        A block that mixes with a tensor of the first one may differ there (`Place.passed_on`).
+        For example, RWKV-7 mixes values with those of the first block, which has no such mix
+        (`Place.passed_on`).
         """
         return self
 
@@ -98,9 +100,10 @@ class Block(Frozen):
         """Number of forward multiplications for a prompt of L tokens at width D."""
 
     def state_numbers(self, L: int, D: int) -> int | None:
-        """Numbers that the next token needs of L tokens of a prompt: a recurrent state, or keys and values.
+        """How many numbers the block keeps of L tokens to read the next token; None if it is not stated.
 
-        The last inputs of short convolutions are left out. None means that the block does not state it.
+        This is the size of a recurrent state, or of all keys and values. The last inputs of short
+        convolutions are not counted.
         """
         return None
 

@@ -1,4 +1,4 @@
-"""What the state-space blocks with heads have in common."""
+"""The base class of state-space blocks with heads (Mamba-2, Mamba-3)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bench.models.mixers.block import Block
 
 
 class HeadedStateSpace(Block):
-    """Heads of a fixed width, and of each channel a state of N numbers.
+    """A state-space block with heads of a fixed width and a state of N numbers per channel.
 
     Attributes:
         state: numbers in the state of a channel, N.

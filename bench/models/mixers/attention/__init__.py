@@ -16,29 +16,30 @@ if TYPE_CHECKING:
 class Attention(Block):
     """Causal multi-head attention.
 
-    By default it is GPT-2's. The options are what Transformers have changed since: "Transformer++" has no
-    biases and rotary positions (Su et al. 2021); Qwen3-Next has norms of queries and keys (Dehghani et al.
-    2023) and a gate of the output (Qiu et al. 2025).
+    The defaults are GPT-2's. The options are later changes of Transformers. "Transformer++" has rotary
+    positions (Su et al. 2021) and no biases. Qwen3-Next has norms of queries and keys (Dehghani et al. 2023)
+    and a gate of the output (Qiu et al. 2025).
 
     Attributes:
         init: "gpt2" draws weights from N(0, 0.02²), the output projection's from N(0, 0.02² / blocks).
             "torch" keeps PyTorch's uniform weights, as the released hybrids do. Biases start at zero.
         dropout: probability of dropping an entry of the output in training (GPT-2's residual dropout).
         attention_dropout: the same for the weights of the softmax.
-        causal: if false, every token attends to all tokens. A model of the next token then reads the answer:
-            only for a control that shows what this looks like.
+        causal: if false, every token attends to all tokens. A model of the next token can then read the
+            answer. Only for controls.
         bias: whether the projections have biases.
         rotary: whether queries and keys are rotated by their positions, in pairs of dimensions i and
             i + Dh/2 with base 10,000. This defines positions beyond those of training too.
         qk_norm: whether every head's queries and keys are divided by their root mean squares, before the
-            rotation. All heads share their weights, two for each number of a head, which start at 1. It needs
-            `attention_heads`, because the number of parameters may not depend on the heads of a size.
+            rotation, and multiplied by weights that start at 1. All heads have the same weights, so a norm
+            has as many as a head is wide. The option needs `attention_heads`, because the number of
+            parameters must not depend on the heads of a size.
         output_gate: whether a head's output is multiplied by the sigmoid of a linear map of the input.
         window: tokens that a token attends to, itself included; None for all.
         attention_heads: number of heads, which divides D; None for the heads of the size.
 
-    Without the causal mask and with a window, attention is computed by its formula: the kernels of
-    `bench.kernels.attention` have neither.
+    With `causal: false` or a window, attention is computed by its formula, because the kernels of
+    `bench.kernels.attention` support neither.
     """
 
     later_fields: ClassVar[Mapping[str, Any]] = {

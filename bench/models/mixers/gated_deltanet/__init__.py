@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 class GatedDeltaNet(Block):
     """A state that is corrected towards v at key k (the delta rule), with decay and an output gate.
 
-    Gated DeltaNet (Yang, Kautz & Hatamizadeh 2024) by default; DeltaNet (Yang et al. 2024) without decay and
-    gate; DeltaProduct (Siems et al. 2025) with several Householder products per token. `bench.kernels.delta`
-    has the recurrence.
+    The defaults give Gated DeltaNet (Yang, Kautz & Hatamizadeh 2024). Without decay and gate it is DeltaNet
+    (Yang et al. 2024). With several Householder products per token it is DeltaProduct (Siems et al. 2025).
+    `bench.kernels.delta` has the recurrence.
 
     Attributes:
         heads: number of heads, H.
-        key_dim: numbers of a head's key, K; None for ¾D/H with a gate and D/H without, rounded down, which
-            makes about as many parameters.
+        key_dim: numbers of a head's key, K; None for ¾D/H with a gate and D/H without, rounded down. The
+            number of parameters is then about the same with and without a gate.
         expand: numbers of a head's value over those of its key, V/K.
         convolution: taps of the short convolution of queries, keys and values; with 1, tokens do not mix.
         gate: whether silu of a linear map of the input multiplies the output.
         decay: whether the state decays, by a factor per head and token.
-        negative_eigenvalues: whether β, and with it the eigenvalue 1 − β along a key, ranges over (0, 2) and
-            (−1, 1) instead of (0, 1) (Grazzi et al. 2024).
+        negative_eigenvalues: whether β ranges over (0, 2) instead of (0, 1). The eigenvalue 1 − β along a key
+            then ranges over (−1, 1) (Grazzi et al. 2024).
         householders: number of keys, values and β per token, n.
     """
 

@@ -19,11 +19,11 @@ class LSTM(Block):
     Attributes:
         carry: whether a training step begins with the state at the end of the step before, without its
             gradient (truncated backpropagation through time). Batches are then consecutive windows of
-            streams of the task. In evaluation the state begins with zeros.
+            streams of the task. In an evaluation the state begins with zeros.
     """
 
-    # cuDNN has no batching rule for an LSTM, so it trains alone. Calls on parallel streams were tried: two
-    # trainings of the same stack gave different numbers.
+    # Not stackable: cuDNN's LSTM has no batching rule. With calls on parallel streams, two trainings of the
+    # same stack gave different numbers.
     later_fields: ClassVar[Mapping[str, Any]] = {"carry": False}
 
     name: Literal["lstm"] = "lstm"

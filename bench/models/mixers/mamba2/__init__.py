@@ -17,8 +17,8 @@ class Mamba2(HeadedStateSpace):
     """Dao & Gu's state-space block with a decay per head (2024, "Transformers are SSMs").
 
     All heads share B and C, which are the keys and queries of linear attention. The output is gated first,
-    then divided by its root mean square over all channels. The reference has heads of 64 and states of 128
-    numbers: at width 128, four heads.
+    then divided by its root mean square over all channels. The authors use `head_dim: 64` and `state: 128`,
+    which is four heads at width 128.
 
     Attributes:
         state: numbers in the state of a channel, N.

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Mamba3(HeadedStateSpace):
     """Mamba-3's state-space block (2026): a trapezoidal rule, and B and C rotated by sums of angles.
 
-    There is no convolution. B and C are divided by their root mean squares, and every head adds biases of its
-    own. The decays' rates A depend on the input. The reference has heads of 64 and states of 128 numbers.
+    There is no convolution. B and C are divided by their root mean squares, and every head adds its biases.
+    The decays' rates A depend on the input. The authors use `head_dim: 64` and `state: 128`.
 
     Attributes:
         state: numbers in the state of a channel, N.

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 class RWKV7(Block):
     """RWKV-7's time mix (Peng et al. 2025): a state with a decay and a share of erasure per channel.
 
-    Inputs are mixed with the token before. Decays, shares, the values' residual and the output's gate come
-    from maps of low rank, whose ranks follow from D. `bench.kernels.vector_delta` has the recurrence.
+    Each input is mixed with the token before it. Decays, shares, the values' residual and the output's gate
+    come from maps of low rank, whose ranks follow from D. `bench.kernels.vector_delta` has the recurrence.
 
     Attributes:
         heads: number of heads, H; divides D. A head's keys and values have N = D/H numbers; the authors'
             have 64.
-        value_residual: whether values are mixed with those of the first time mix of the model, which has
-            no earlier values to mix with.
+        value_residual: whether values are mixed with those of the first time mix of the model. The first
+            time mix itself has no such mix.
     """
 
     stackable: ClassVar[bool] = True
@@ -39,7 +39,7 @@ class RWKV7(Block):
         return f"its width {D} is not a multiple of {self.heads} heads" if D % self.heads else None
 
     def ranks(self, D: int) -> list[int]:
-        """Ranks of decay, share, gate and, with it, values' residual: multiples of 32 near c√D."""
+        """Ranks of decay, share, gate and, if there is one, values' residual: multiples of 32 near c√D."""
         factors = [2.5, 2.5, 5.0] + [1.7] * self.value_residual
         return [max(32, 32 * round(factor * math.sqrt(D) / 32)) for factor in factors]
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class S4Mamba(Block):
     """Mamba's block with its selective SSM replaced by S4D (§3.1).
 
-    The paper says that selection is the only difference from Mamba. The released code has three more
-    differences, which are the defaults here: dropout 0.1 of whole channels on the SSM's output, a gate
+    The paper's text states that selection is the only difference from Mamba. The released code has three more
+    differences, which are the defaults: dropout 0.1 of whole channels on the SSM's output, a gate
     without SiLU, and a skip drawn from N(0, 1). `dropout: 0.0`, `gate: silu` and `skip: ones` undo them.
 
     Attributes:
