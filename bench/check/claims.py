@@ -98,7 +98,8 @@ def load(path: Path, suite: Suite) -> Claims:
             is_own = "seeds" in claim.requires.model_fields_set
             place = ("claims", name, "requires", "seeds") if is_own else ("requires", "seeds")
             complaint = Complaint(place, ONE_SEED)
-            complaints += [] if complaint in complaints else [complaint]
+            if complaint not in complaints:  # all claims may have it from the requirements of the file
+                complaints.append(complaint)
         faults = [complaint.under(("claims", name)) for complaint in undecidable(claim, suite)]
         if claim.awaits and faults:
             awaiting[name] = claim.awaits

@@ -17,7 +17,7 @@ from bench.errors import did_you_mean
 from bench.models.architecture import Architecture
 from bench.paper.exhibits import named
 from bench.run import Run
-from bench.strict_yaml.complaints import Complaint
+from bench.strict_yaml.complaints import Complaint, Loc
 
 if TYPE_CHECKING:
     from bench.suite import Suite
@@ -28,12 +28,15 @@ def undecidable(claim: Claim, suite: Suite) -> Iterator[Complaint]:
     measurable = True
     for member, quantity in zip(claim.members, claim.quantities, strict=True):
         own, *references = [list(problems_of(operand, suite)) for operand in quantity.operands]
-        for problem in own:
-            measurable = False
-            yield _placed(member, problem)
-        for problem in (problem for problems in references for problem in problems if problem not in own):
-            measurable = False
-            yield _placed_in_reference(member, quantity, problem)
+        complaints = [_placed(member, problem) for problem in own]
+        complaints += [
+            _placed_in_reference(member, quantity, problem)
+            for problems in references
+            for problem in problems
+            if problem not in own
+        ]
+        measurable = measurable and not complaints
+        yield from complaints
     if measurable:  # else a quantity may have no runs, and the kind's own checks compare runs
         yield from claim.undecidable(suite)
 
@@ -212,8 +215,7 @@ def _positions_in_words(positions: Sequence[int], near: int) -> str:
 def _placed_in_reference(member: Member, quantity: Quantity, problem: Problem) -> Complaint:
     """The problem as a complaint, at the reference of a quantity if the reference sets the field."""
     key, reference = ("minus", quantity.minus) if quantity.minus else ("relative_to", quantity.relative_to)
-    is_own = member.place is not None and key in member.quantity.model_fields_set
-    place = (*(member.place if is_own and member.place is not None else ("measure",)), key)
+    place = (*_setter(member, key), key)
     if problem.field is None:
         return Complaint(place, problem.text)
     if reference is not None and problem.field in reference.model_fields_set:
@@ -223,12 +225,17 @@ def _placed_in_reference(member: Member, quantity: Quantity, problem: Problem) -
 
 def _placed(member: Member, problem: Problem) -> Complaint:
     """The problem as a complaint, at the member if the member sets the field, else at the common measure."""
-    is_own = member.place is not None and (
-        problem.field is None or problem.field in member.quantity.model_fields_set
-    )
-    place = member.place if is_own and member.place is not None else ("measure",)
     if problem.field is None:
         # A common measure that is incomplete is pointed at by its key: its value may lie lines below.
-        return Complaint(place, problem.text, key=not is_own)
+        return Complaint(
+            ("measure",) if member.place is None else member.place, problem.text, key=member.place is None
+        )
+    place = _setter(member, problem.field)
     # "name" leads to the name within a mapping. Without a mapping, the position is that of the field.
     return Complaint((*place, problem.field, "name"), problem.text)
+
+
+def _setter(member: Member, field: str) -> Loc:
+    """Where a field is set: in the member, or else in the common measure."""
+    is_own = field in member.quantity.model_fields_set
+    return member.place if is_own and member.place is not None else ("measure",)

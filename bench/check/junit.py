@@ -10,11 +10,10 @@ least one claim is decided. It is an error if none is.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from bench.check.verdict import DECIDED, WORDS, Verdict
+from bench.check.verdict import DECIDED, Verdict, counts
 
 AT_LEAST_ONE = "at least one claim is decided"
 """Name of the first case."""
@@ -35,9 +34,8 @@ def junit(suite: str, verdicts: Sequence[Verdict]) -> bytes:
     )
     case = ElementTree.SubElement(root, "testcase", classname=suite, name=AT_LEAST_ONE)
     if decided == 0:
-        counts = Counter(verdict.verdict for verdict in verdicts)
-        listed = ", ".join(f"{counts[word]} {word}" for word in WORDS if counts[word])
-        ElementTree.SubElement(case, "error", message=f"no claim is decided: {listed or 'there is none'}")
+        message = f"no claim is decided: {counts(verdicts) or 'there is none'}"
+        ElementTree.SubElement(case, "error", message=message)
     for verdict in verdicts:
         name = _printable(verdict.claim)
         case = ElementTree.SubElement(root, "testcase", classname=f"{suite}.{verdict.kind}", name=name)

@@ -39,6 +39,7 @@ def seed_errors(quantity: Quantity, results: Sequence[RunRecord], pool: Pool) ->
     """The number of each of several seeds, on each prompt where results keep that."""
     values, prompt_errors = zip(*(number_of(quantity, result, pool) for result in results), strict=True)
     read = (quantity.of, quantity.evaluation, quantity.at, quantity.step)
+    steps = _steps(quantity, results)
     return SeedErrors(
         # Two numbers of the same models need not vary together.
         key=" ".join([*(result.id for result in results), *map(str, read)]),
@@ -49,8 +50,8 @@ def seed_errors(quantity: Quantity, results: Sequence[RunRecord], pool: Pool) ->
         limits=_limits(quantity, results[0]),
         unit=_unit(quantity, results[0]),
         answer=_answer(quantity, results[0]),
-        steps=_steps(quantity, results),
-        resolution=_resolution(quantity, results),
+        steps=steps,
+        resolution=_resolution(quantity, results, steps),
     )
 
 
@@ -84,14 +85,16 @@ def _unit(quantity: Quantity, result: RunRecord) -> float:
     return float(convergence_unit(result)) if quantity.of == "convergence_step" else 0.0
 
 
-def _resolution(quantity: Quantity, results: Sequence[RunRecord]) -> tuple[float, float]:
-    """`SeedErrors.resolution` of these seeds."""
+def _resolution(
+    quantity: Quantity, results: Sequence[RunRecord], horizons: Sequence[Steps] | None
+) -> tuple[float, float]:
+    """`SeedErrors.resolution` of these seeds. `horizons` are their `_steps`."""
     if quantity.of == "convergence_step":
         # Learned at the check after 2,000 steps, and not at the one after 1,000: at 1,001 at the earliest.
         earlier = [max(0, convergence_unit(result) - 1) for result in results]
         return sum(earlier) / len(earlier), 0.0
     # Positions between two that were scored were left out, and may be accurate.
-    left_out = [max(0.0, steps.gap - 1) for steps in _steps(quantity, results) or ()]
+    left_out = [max(0.0, steps.gap - 1) for steps in horizons or ()]
     return 0.0, sum(left_out) / len(left_out) if left_out else 0.0
 
 

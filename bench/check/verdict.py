@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -73,6 +73,12 @@ class Verdict:
     seeds: int | None = None
 
 
+def counts(verdicts: Sequence[Verdict], without: Collection[Word] = ()) -> str:
+    """The number of claims by verdict, in words; empty if there is none."""
+    numbers = Counter(verdict.verdict for verdict in verdicts)
+    return ", ".join(f"{numbers[word]} {word}" for word in WORDS if numbers[word] and word not in without)
+
+
 def exit_code(verdicts: Sequence[Verdict]) -> int:
     """0: every reachable claim is reproduced, at least one. 1: a claim is contradicted. 2: otherwise."""
     words = {verdict.verdict for verdict in verdicts}
@@ -83,9 +89,9 @@ def exit_code(verdicts: Sequence[Verdict]) -> int:
 
 def to_json(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """Verdicts as plain data: `{"verdicts": […], "counts": {word: n}, "exit_code": n}`."""
-    counts = Counter(verdict.verdict for verdict in verdicts)
+    numbers = Counter(verdict.verdict for verdict in verdicts)
     return {
         "verdicts": [{**asdict(verdict), "run_ids": list(verdict.run_ids)} for verdict in verdicts],
-        "counts": {word: counts[word] for word in WORDS},
+        "counts": {word: numbers[word] for word in WORDS},
         "exit_code": exit_code(verdicts),
     }

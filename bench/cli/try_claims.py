@@ -10,7 +10,7 @@ from bench.check import claims as claims_of
 from bench.check import worlds
 from bench.cli import printing
 from bench.cli.arguments import SuiteChoice
-from bench.cli.verdicts import counts, show_in_full, show_lines
+from bench.cli.verdicts import show_in_full, show_lines
 from bench.digits import count_of
 from bench.suite import Suite
 
@@ -80,6 +80,6 @@ def _show(
         (show_in_full if verbose else show_lines)(passing, claims.claims, out)
     if also := [verdict.claim for verdict in passing if verdict.claim in world.reversed_claims]:
         out.say(f"Their order is reversed: {', '.join(also)}.")
-    others = counts(verdicts, without=["reproduced"])
+    others = checks.counts(verdicts, without=["reproduced"])
     rest = f" Verdicts on the others: {others}." if others else ""
     out.say(f"{count_of(len(verdicts), 'claim')}: {len(passing)} would still pass.{rest}")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.padding import Padding
 from rich.text import Text
@@ -104,13 +103,7 @@ def _show_in_full(
 
 def show_counts(verdicts: Sequence[checks.Verdict], out: printing.Output, rest: str = "") -> None:
     """Print one line: the number of claims by verdict."""
-    out.say(f"{count_of(len(verdicts), 'claim')}: {counts(verdicts) or 'nothing was checked'}.{rest}")
-
-
-def counts(verdicts: Sequence[checks.Verdict], without: Collection[str] = ()) -> str:
-    """The number of claims by verdict, in words; empty if there is none."""
-    numbers: Counter[str] = Counter(verdict.verdict for verdict in verdicts)
-    return ", ".join(f"{numbers[word]} {word}" for word in STYLES if numbers[word] and word not in without)
+    out.say(f"{count_of(len(verdicts), 'claim')}: {checks.counts(verdicts) or 'nothing was checked'}.{rest}")
 
 
 def show_changes(changes: Sequence[changes_of.Change], since: str, out: printing.Output) -> None:
