@@ -35,6 +35,8 @@ H200 it was up to 320 in regression and 690 with many symbols. It is more only i
 fixed parts count."""
 MOST_PROMPTS = 10**9
 """Largest number of prompts of an evaluation."""
+Seed = Annotated[int, Field(ge=0, lt=2**64)]
+"""A seed: the range of PyTorch's generators."""
 EvaluationPrompts = Annotated[int, Field(ge=2, le=MOST_PROMPTS)]
 """At least two, because a standard error needs two."""
 if TYPE_CHECKING:
@@ -156,8 +158,7 @@ class Run(Frozen):
         ),
     ] = "last"
     seed: Annotated[
-        int,
-        Field(ge=0, lt=2**64),  # the range of PyTorch's generators
+        Seed,
         Setting(
             "seeds",
             "Each seed fixes an initialisation and a stream of training prompts.",

@@ -42,7 +42,6 @@ id is the digest of `run`, so a file whose run was edited no longer fits its id.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import itertools
 import math
@@ -52,7 +51,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from bench.run import Stop
+from bench.run import Seed, Stop
 from bench.tasks.task import MAIN as MAIN
 from bench.tasks.task import SELECTION as SELECTION
 from bench.tasks.task import Metric
@@ -74,8 +73,6 @@ Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
 """A whole number that every reader can hold."""
 Count = Annotated[int, Field(ge=1, le=2**53)]
-Seed = Annotated[int, Field(ge=0, lt=2**64)]
-"""As `bench.run.Run.seed`."""
 Flops = Annotated[int, Field(ge=1, le=10**40)]
 Seconds = Annotated[float, Field(ge=0, le=2e11)]
 """A duration, or a time since 1970 that the calendar has."""
@@ -267,7 +264,7 @@ class PerPrompt(Part):
     @model_validator(mode="after")
     def _is_numbers(self) -> Self:
         try:
-            data = binascii.a2b_base64(self.report or "", strict_mode=True)
+            data = self.data
         except ValueError:
             raise ValueError("is not base64") from None
         if len(data) % 4:
@@ -275,6 +272,11 @@ class PerPrompt(Part):
         if not _all_finite(data):
             raise ValueError("holds a number that is not finite")
         return self
+
+    @property
+    def data(self) -> bytes:
+        """The numbers, as little-endian float32."""
+        return binascii.a2b_base64(self.report or "", strict_mode=True)
 
 
 def _all_finite(data: bytes) -> bool:
@@ -446,7 +448,7 @@ class RunRecord(Part):
         if self.facts.headline is None and stated != scores.overall[0]:
             both = f"overall {scores.overall[0]:g} and headline {stated:g} of the last '{MAIN}'"
             yield f"{both} differ, and are one number for this task: changed after training"
-        data = binascii.a2b_base64(self.per_prompt.report)
+        data = self.per_prompt.data
         values = struct.unpack(f"<{len(data) // 4}f", data)
         mean = sum(values) / len(values)
         difference = abs(mean - stated) - ROUNDING * abs(stated)
@@ -576,7 +578,7 @@ def per_prompt(result: RunRecord) -> np.ndarray[Any, Any]:
     """Headline score of each test prompt at the last checkpoint, float32 (prompts,)."""
     import numpy as np
 
-    return np.frombuffer(base64.b64decode(result.per_prompt.report or ""), dtype="<f4")
+    return np.frombuffer(result.per_prompt.data, dtype="<f4")
 
 
 def _without_origin(record: Record) -> dict[str, Any]:
