@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
@@ -12,67 +12,114 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 from bench.docstrings import paragraphs
 from bench.errors import UserError
 
-COMMANDS: dict[str, str] = {
-    "plan": "List a suite's runs: id, parameters, training FLOPs, state, expected time. Starts nothing.",
-    "run": "Train a suite's missing runs, here or on a cluster. Run it again to resume after a stop.",
-    "status": "Show a suite's progress: runs by state, FLOPs done, time left; one line per experiment.",
-    "logs": "Print the output of a run's training, whichever machine trains it.",
-    "failures": "List failed runs by cause: one traceback each, the runs, the command to try them again.",
-    "cancel": "Cancel a suite's jobs on the cluster. Running jobs save first.",
-    "report": "Write tables, figures and a page from the results that exist.",
-    "check": "Compare results with a suite's claims (suites/x.claims.yaml); list changes since last time.",
-    "compare": "Compare two results folders run by run, with paired 90 % intervals.",
-    "evaluate": "Score kept models on other prompts: longer ones, other settings, other tasks.",
-    "export": "Write all results as a table: runs and checkpoints, or one of the tables in long form.",
-    "speed": "Time whole training steps on this machine's device, alone and in stacks. Plans use the times.",
-    "withdraw": "Withdraw wrong results: files stay, runs become missing. Without --filter, list them.",
-    "doctor": "Show this machine's versions and devices, and compare its kernels with their references.",
-    "init": "Write a small commented suite to begin with; on request a plugin and claims.",
-    "suites": "List the suites that ship with bench. Every command that takes a suite takes their names.",
-    "architectures": "List the architectures and their cost at a size; with a name, also its options.",
-    "tasks": "List the tasks; show one task's prompt, fields and evaluations.",
-    "schema": "Print the JSON Schema of suites, claims or findings, for completion and checks in editors.",
-}
-"""By name, the first line of the docstring of `command` in the module of that name, for `bench --help`."""
 
-EXAMPLES: dict[str, tuple[str, ...]] = {
-    "plan": ("bench plan quick", "bench plan paper --summary --set precision=tf32"),
-    "run": (
-        "bench run quick",
-        "bench run suites/mine.yaml --filter 'architecture=mamba*' --limit 2",
-        "bench run suites/mine.yaml --for 9m",
-        "bench run suites/mine.yaml --cluster slurm --dry-run",
+class CommandEntry(NamedTuple):
+    """A command in the list.
+
+    Attributes:
+        summary: the first line of the docstring of `command` in the command's module, for `bench --help`.
+        examples: command lines for the end of the command's help.
+    """
+
+    summary: str
+    examples: tuple[str, ...]
+
+
+COMMANDS = {
+    "plan": CommandEntry(
+        "List a suite's runs: id, parameters, training FLOPs, state, expected time. Starts nothing.",
+        ("bench plan quick", "bench plan paper --summary --set precision=tf32"),
     ),
-    "status": ("bench status quick", "bench status suites/mine.yaml --watch"),
-    "logs": ("bench logs 1a2b3c --follow",),
-    "failures": ("bench failures suites/mine.yaml",),
-    "cancel": ("bench cancel suites/mine.yaml",),
-    "report": ("bench report quick", "bench report"),
-    "check": ("bench check quick --verbose", "bench check suites/mine.yaml --null"),
-    "compare": ("bench compare results other/results --tolerance 0.1",),
-    "evaluate": ("bench evaluate 1a2b3c --set n_points=82", "bench evaluate 1a2b3c --task decision_tree"),
-    "export": ("bench export runs.csv", "bench export positions.csv --table positions"),
-    "speed": ("bench speed quick", "bench speed --sizes 2x128,8x64 --architectures mamba,transformer"),
-    "withdraw": (
-        "bench withdraw",
-        "bench withdraw --filter 'commit=1a2b3c*' --reason 'the kernel was wrong'",
-        "bench withdraw --filter 'commit=1a2b3c*' --undo",
+    "run": CommandEntry(
+        "Train a suite's missing runs, here or on a cluster. Run it again to resume after a stop.",
+        (
+            "bench run quick",
+            "bench run suites/mine.yaml --filter 'architecture=mamba*' --limit 2",
+            "bench run suites/mine.yaml --for 9m",
+            "bench run suites/mine.yaml --cluster slurm --dry-run",
+        ),
     ),
-    "doctor": ("bench doctor", "bench doctor --train 2000"),
-    "init": ("bench init", "bench init parity --plugin --claims"),
-    "suites": ("bench suites",),
-    "architectures": ("bench architectures --size 2x128", "bench architectures mamba"),
-    "tasks": ("bench tasks", "bench tasks sparse_parity"),
-    "schema": ("bench schema claims > claims.json",),
+    "status": CommandEntry(
+        "Show a suite's progress: runs by state, FLOPs done, time left; one line per experiment.",
+        ("bench status quick", "bench status suites/mine.yaml --watch"),
+    ),
+    "logs": CommandEntry(
+        "Print the output of a run's training, whichever machine trains it.",
+        ("bench logs 1a2b3c --follow",),
+    ),
+    "failures": CommandEntry(
+        "List failed runs by cause: one traceback each, the runs, the command to try them again.",
+        ("bench failures suites/mine.yaml",),
+    ),
+    "cancel": CommandEntry(
+        "Cancel a suite's jobs on the cluster. Running jobs save first.",
+        ("bench cancel suites/mine.yaml",),
+    ),
+    "report": CommandEntry(
+        "Write tables, figures and a page from the results that exist.",
+        ("bench report quick", "bench report"),
+    ),
+    "check": CommandEntry(
+        "Compare results with a suite's claims (suites/x.claims.yaml); list changes since last time.",
+        ("bench check quick --verbose", "bench check suites/mine.yaml --null"),
+    ),
+    "compare": CommandEntry(
+        "Compare two results folders run by run, with paired 90 % intervals.",
+        ("bench compare results other/results --tolerance 0.1",),
+    ),
+    "evaluate": CommandEntry(
+        "Score kept models on other prompts: longer ones, other settings, other tasks.",
+        ("bench evaluate 1a2b3c --set n_points=82", "bench evaluate 1a2b3c --task decision_tree"),
+    ),
+    "export": CommandEntry(
+        "Write all results as a table: runs and checkpoints, or one of the tables in long form.",
+        ("bench export runs.csv", "bench export positions.csv --table positions"),
+    ),
+    "speed": CommandEntry(
+        "Time whole training steps on this machine's device, alone and in stacks. Plans use the times.",
+        ("bench speed quick", "bench speed --sizes 2x128,8x64 --architectures mamba,transformer"),
+    ),
+    "withdraw": CommandEntry(
+        "Withdraw wrong results: files stay, runs become missing. Without --filter, list them.",
+        (
+            "bench withdraw",
+            "bench withdraw --filter 'commit=1a2b3c*' --reason 'the kernel was wrong'",
+            "bench withdraw --filter 'commit=1a2b3c*' --undo",
+        ),
+    ),
+    "doctor": CommandEntry(
+        "Show this machine's versions and devices, and compare its kernels with their references.",
+        ("bench doctor", "bench doctor --train 2000"),
+    ),
+    "init": CommandEntry(
+        "Write a small commented suite to begin with; on request a plugin and claims.",
+        ("bench init", "bench init parity --plugin --claims"),
+    ),
+    "suites": CommandEntry(
+        "List the suites that ship with bench. Every command that takes a suite takes their names.",
+        ("bench suites",),
+    ),
+    "architectures": CommandEntry(
+        "List the architectures and their cost at a size; with a name, also its options.",
+        ("bench architectures --size 2x128", "bench architectures mamba"),
+    ),
+    "tasks": CommandEntry(
+        "List the tasks; show one task's prompt, fields and evaluations.",
+        ("bench tasks", "bench tasks sparse_parity"),
+    ),
+    "schema": CommandEntry(
+        "Print the JSON Schema of suites, claims or findings, for completion and checks in editors.",
+        ("bench schema claims > claims.json",),
+    ),
 }
-"""By name, command lines for the end of the command's help."""
+"""By name, which is that of the command's module."""
 
 
 def load(name: str) -> Any:
     """Import a command's module and return its Click command."""
     command = importlib.import_module(f"bench.cli.{name}").command
     text = paragraphs(inspect.cleandoc(command.__doc__))
-    examples = "\n\n".join(("For example:", *EXAMPLES[name]))
+    examples = "\n\n".join(("For example:", *COMMANDS[name].examples))
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
     single.command(name, cls=Command, help=text, epilog=examples)(command)
     return typer.main.get_command(single)
@@ -122,8 +169,8 @@ class LazyGroup(TyperGroup):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        for name, summary in COMMANDS.items():
-            self.add_command(TyperCommand(name, help=summary))
+        for name, entry in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=entry.summary))
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The options of `bench` itself, `--help` included."""

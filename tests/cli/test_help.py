@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench.cli.app import COMMANDS, EXAMPLES, load
+from bench.cli.app import COMMANDS, load
 
 OWN = {
     ("--set", "evaluate"): "settings of a task, not of a suite",
@@ -73,8 +73,8 @@ def test_every_command_has_examples_that_it_understands(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "other/results").mkdir(parents=True)
     (tmp_path / "results").mkdir()
-    assert EXAMPLES[command]
-    for example in EXAMPLES[command]:
+    assert COMMANDS[command].examples
+    for example in COMMANDS[command].examples:
         bench, name, *words = shlex.split(example.partition(" > ")[0])
         assert (bench, name) == ("bench", command)
         load(command).make_context(command, words)
