@@ -24,7 +24,7 @@ from bench.run import Run
 from bench.stack import Stack
 from bench.train import checkpoint
 from bench.train.capture import captured_step
-from bench.train.notes import MemberNotes, StackNotes
+from bench.train.notes import Interrupted, MemberNotes, StackNotes
 from bench.train.randomness import seed_random
 from bench.train.results import run_result
 from bench.train.scoring import StackScoring
@@ -46,10 +46,6 @@ LEAST_STEPS_LEFT = 2_000
 """With fewer steps to go, a smaller stack is not worth its capture."""
 MOST_STEPS_BETWEEN_LOOKS = 500
 """A look is a pause between steps in which the host waits for the device and does its own work."""
-
-
-class Interrupted(Exception):
-    """Training stopped on request, after saving its state."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +76,8 @@ class TrainingOptions:
             `report`.
         keep_weights: called before `ended` with the number of a member that finished and its state dict;
             returns the entry `weights` of the result's provenance, or None for no entry.
-        asked_to_stop: called at every look but the last; if it returns True, the state is saved and
-            `Interrupted` raised.
+        asked_to_stop: called at every look but the last, and many times in an evaluation; if it returns
+            True, the state is saved and `Interrupted` raised.
         group: the processes that share each batch, led by this process; None to train alone.
         plugins: the version of the plugins that compute the stack; "" without plugins. A checkpoint of
             another version is not resumed.
@@ -165,7 +161,8 @@ class _Training:
     def __post_init__(self) -> None:
         run = self.stack.first
         self.window = max(1, run.steps // CURVE_POINTS)
-        self.scoring = StackScoring(self.stack, self.state, self.notes, self.options.device)
+        options = self.options
+        self.scoring = StackScoring(self.stack, self.state, self.notes, options.device, options.asked_to_stop)
         self.reported = set(range(len(self.stack))).difference(self.notes.computed)
 
     def advance(self) -> None:
@@ -175,16 +172,20 @@ class _Training:
         step = options.step(self.state)
         steps_done = int(self.state.step)
         look, saved_at = 1, time.monotonic()
-        self._report_ended(steps_done)  # members that diverged before a resumption
-        while self._goes_on(steps_done):
-            count = min(look, self._next_work(steps_done) - steps_done)
-            seconds = self._take(step, count)
-            steps_done += count
-            self._work(steps_done)
-            speed = count / max(seconds, 1e-9)
-            look = max(1, min(MOST_STEPS_BETWEEN_LOOKS, int(speed)))  # look about once a second
-            # Logged before the results are stored, so that the log of a run with a result has the last step.
-            options.report(Progress(steps_done, self._losses(), speed))
+        if not self.notes.evaluation_due:
+            self._report_ended(steps_done)  # members that diverged before a resumption
+        while self.notes.evaluation_due or self._goes_on(steps_done):
+            if not self.notes.evaluation_due:
+                count = min(look, self._next_work(steps_done) - steps_done)
+                seconds = self._take(step, count)
+                steps_done += count
+                self._read_meters(steps_done)
+                speed = count / max(seconds, 1e-9)
+                look = max(1, min(MOST_STEPS_BETWEEN_LOOKS, int(speed)))  # look about once a second
+                # Reported before the evaluation, which may be interrupted, and before results are stored: the
+                # log of a run then has the last step.
+                options.report(Progress(steps_done, self._losses(), speed))
+            self._evaluate(steps_done)
             self._report_ended(steps_done)
             if not self._goes_on(steps_done):
                 return  # a checkpoint now would stay: the folder may be gone, because the result is stored
@@ -196,10 +197,13 @@ class _Training:
             # resumed training neither repeats nor skips them.
             asked_to_stop = options.asked_to_stop()
             if asked_to_stop or time.monotonic() - saved_at >= options.save_every:
-                checkpoint.save(self.folder, self.stack, self.state, self.notes, options.plugins)
+                self._save(self.notes)
                 saved_at = time.monotonic()
             if asked_to_stop:
                 raise Interrupted
+
+    def _save(self, notes: StackNotes) -> None:
+        checkpoint.save(self.folder, self.stack, self.state, notes, self.options.plugins)
 
     def _goes_on(self, step: int) -> bool:
         """Whether steps are left and a member needs them."""
@@ -238,14 +242,22 @@ class _Training:
                 self.notes.members[k].diverge(f"the loss or its gradient is not finite at step {first_bad}")
         return seconds
 
-    def _work(self, step: int) -> None:
-        """Do what the host has to do after this step: read meters, evaluate, check convergence."""
-        if step % self.window == 0 or step == self.stack.first.steps:
-            self._read_meters(step)
-        if members := self._members_to_evaluate(step):
-            self.scoring.evaluate(step, members)
-            self._lower_rates()
-        self.scoring.check_convergence(step)  # after the evaluation, whose scores it reads
+    def _evaluate(self, step: int) -> None:
+        """Evaluate the members whose checkpoint or end this is, and check convergence.
+
+        An evaluation may take longer than a process that is told to stop may take. An interrupted one is
+        done again, from the state that is saved here.
+        """
+        before = self.notes.before_evaluation()
+        self.notes.evaluation_due = False
+        try:
+            if members := self._members_to_evaluate(step):
+                self.scoring.evaluate(step, members)
+                self._lower_rates()
+            self.scoring.check_convergence(step)  # after the evaluation, whose scores it reads
+        except Interrupted:
+            self._save(before)
+            raise
 
     def _next_work(self, step: int) -> int:
         """The next step at which the host has work to do.
@@ -311,6 +323,9 @@ class _Training:
         return tuple(curve[-1] if curve else None for curve in curves)
 
     def _read_meters(self, step: int) -> None:
+        """At the end of a window: add it to the curves of the active members."""
+        if step % self.window and step != self.stack.first.steps:
+            return
         # The last window may be shorter than the others.
         steps = step % self.window or self.window
         meters, point_losses = self.state.meters, self.state.point_losses

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.run import Run
 from bench.stack import Stack
+
+
+class Interrupted(Exception):
+    """Training stopped on request, after saving its state."""
 
 
 @dataclass
@@ -49,17 +53,32 @@ class StackNotes:
     Attributes:
         members: of every member, also of those that ended.
         computed: numbers of the members that the steps compute, in order: all at first.
+        evaluation_due: the evaluation of the saved step was interrupted and is to be done first.
     """
 
     members: list[MemberNotes]
     computed: list[int] = field(default_factory=list)
     train_seconds: float = 0.0
     resumptions: int = 0
+    evaluation_due: bool = False
     pieces: list[dict[str, Any]] = field(default_factory=list)
     """For each process that trained the stack: its device, its host, and the step at which it began."""
 
     def __post_init__(self) -> None:
         self.computed = self.computed or list(range(len(self.members)))
+
+    def before_evaluation(self) -> StackNotes:
+        """A copy with the evaluation due, which evaluating does not change."""
+        members = [
+            replace(
+                member,
+                checkpoints=[*member.checkpoints],
+                longer_prompts={**member.longer_prompts},
+                not_evaluated={**member.not_evaluated},
+            )
+            for member in self.members
+        ]
+        return replace(self, members=members, evaluation_due=True)
 
     def plain(self) -> dict[str, Any]:
         """The record as plain values."""

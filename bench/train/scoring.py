@@ -5,21 +5,34 @@ Members of one task are evaluated together. What stands in a checkpoint is what 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from bench.results.evaluations import converged
 from bench.stack import Stack
 from bench.tasks.task import MAIN, SELECTION
 from bench.train.evaluate import ModelScores, longer_scores, member_scores
 from bench.train.evaluation_prompts import LongerPrompts, evaluation_sets
-from bench.train.notes import StackNotes
+from bench.train.notes import Interrupted, StackNotes
 from bench.train.predictions import StackPredictor
 from bench.train.state import State
 from bench.train.summaries import headline, packed, rounded, summary
+
+
+@dataclass
+class _Predictor(StackPredictor):
+    """Predictions that can be interrupted between parts of the prompts."""
+
+    asked_to_stop: Callable[[], bool] = lambda: False
+
+    def share(self, tokens: Tensor) -> None:
+        if self.asked_to_stop():
+            raise Interrupted
+        super().share(tokens)
 
 
 @dataclass
@@ -31,12 +44,15 @@ class StackScoring:
         state: the parameters of the members that are computed.
         notes: where scores are recorded.
         device: of the evaluation.
+        asked_to_stop: called before each part of the prompts; if it returns True, `Interrupted` is raised.
+            The notes then have a part of the evaluation.
     """
 
     stack: Stack
     state: State
     notes: StackNotes
     device: torch.device
+    asked_to_stop: Callable[[], bool]
 
     def __post_init__(self) -> None:
         self.sets = {
@@ -58,7 +74,7 @@ class StackScoring:
             task = self.stack.members[members[0]].task
             measured: dict[int, dict[str, dict[str, ModelScores]]] = {k: {} for k in members}
             for purpose, prompts in self.sets[task_id].items():
-                predictor, places = StackPredictor(self.state), self.notes.places(members)
+                predictor, places = self._predictor(), self.notes.places(members)
                 values = member_scores(predictor, places, self.state.model, task, prompts, self.device)
                 for k, scores in zip(members, values, strict=True):
                     measured[k][purpose] = scores
@@ -82,6 +98,9 @@ class StackScoring:
                 if converged(accuracy, threshold):
                     self.notes.members[k].converged = step
 
+    def _predictor(self) -> StackPredictor:
+        return _Predictor(self.state, asked_to_stop=self.asked_to_stop)
+
     def _by_task(self, members: Iterable[int]) -> dict[str, list[int]]:
         """Members by the id of their task: those of one task are evaluated together."""
         by_task: dict[str, list[int]] = {}
@@ -98,7 +117,7 @@ class StackScoring:
         if all(own and own[-1]["step"] == step for own in checkpoints):
             return [own[-1]["evaluations"][SELECTION]["overall"][0] for own in checkpoints]
         task, prompts = self.stack.members[members[0]].task, self.sets[task_id][SELECTION]
-        predictor, places = StackPredictor(self.state), self.notes.places(members)
+        predictor, places = self._predictor(), self.notes.places(members)
         values = member_scores(predictor, places, self.state.model, task, prompts, self.device)
         return [
             summary(scores[MAIN], headline(task, MAIN, scores[MAIN]), positions=False)["overall"][0]
@@ -116,9 +135,11 @@ class StackScoring:
                 self._leave_out(members, name, fault)
                 continue
             prompts = LongerPrompts(run.task, name, longer, run.evaluation_prompts)
-            predictor, model = StackPredictor(self.state), self.state.model
+            predictor, model = self._predictor(), self.state.model
             try:
                 values = longer_scores(predictor, self.notes.places(members), model, prompts, self.device)
+            except Interrupted:
+                raise
             except Exception as error:  # a user's block may raise anything where prompts are too long
                 self._leave_out(members, name, f"{type(error).__name__}: {error}")
                 continue

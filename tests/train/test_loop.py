@@ -69,6 +69,32 @@ def test_a_run_interrupted_and_resumed_ends_with_the_same_bytes(name: str, tmp_p
     assert numbers(resumed) == numbers(straight)
 
 
+@pytest.mark.parametrize("parts", [1, 2, 3, 4])
+def test_a_run_interrupted_in_its_last_evaluation_does_it_again_and_ends_with_the_same_bytes(
+    parts: int, tmp_path: Path
+) -> None:
+    """A stop that comes in an evaluation is heard there; the steps before it are saved."""
+    run = small_run("mamba")
+    straight = train(run, tmp_path / "straight", TrainingOptions(CPU))
+    seen: list[Progress] = []
+    asked = 0
+
+    def stop() -> bool:
+        nonlocal asked
+        asked += seen[-1].step == run.steps
+        return asked >= parts
+
+    with pytest.raises(Interrupted):
+        train(run, tmp_path / "resumed", TrainingOptions(CPU, report=seen.append, asked_to_stop=stop))
+    results: list[dict[str, Any]] = []
+    resumed = train(
+        run, tmp_path / "resumed", TrainingOptions(CPU, ended=lambda member, result: results.append(result))
+    )
+    assert resumed["provenance"]["pieces"][-1]["from_step"] == run.steps
+    assert numbers(resumed) == numbers(straight)
+    assert results == [resumed]
+
+
 @pytest.mark.slow
 def test_looking_and_saving_change_no_number(tmp_path: Path) -> None:
     run = small_run("mamba")
