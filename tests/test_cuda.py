@@ -30,7 +30,7 @@ from bench.tasks import TASKS, Task  # noqa: E402
 from bench.tasks.draws import Draws  # noqa: E402
 from bench.tasks.languages.ginc import GINC  # noqa: E402
 from bench.tasks.languages.regbench import RegBench  # noqa: E402
-from bench.train import loop  # noqa: E402
+from bench.train import Interrupted, loop  # noqa: E402
 from bench.train.backends_agree import (  # noqa: E402
     SLACK,
     largest_difference,
@@ -39,7 +39,7 @@ from bench.train.backends_agree import (  # noqa: E402
     training_losses,
 )
 from bench.train.capture import captured_step  # noqa: E402
-from bench.train.loop import Interrupted, Progress, TrainingOptions, train, train_stack  # noqa: E402
+from bench.train.loop import Progress, TrainingOptions, train, train_stack  # noqa: E402
 from bench.train.state import State, initial_state  # noqa: E402
 from bench.train.step import eager_step  # noqa: E402
 from bench.train.torch_settings import configure, restoring_settings  # noqa: E402

@@ -35,7 +35,8 @@ from bench.report.data.provenance import summarise
 from bench.results import RunRecord
 from bench.strict_yaml.document import read
 from bench.tasks import TASKS
-from bench.train.loop import Interrupted, Progress, TrainingOptions, train
+from bench.train import Interrupted
+from bench.train.loop import Progress, TrainingOptions, train
 
 CPU = torch.device("cpu")
 

@@ -32,8 +32,8 @@ from bench.stack import Stack, even_parts, stack_shape, stackable
 from bench.tasks import TASKS, Task
 from bench.tasks.draws import Draws
 from bench.tasks.regression import LinearRegression
-from bench.train import loop
-from bench.train.loop import Interrupted, Progress, TrainingOptions, train, train_stack
+from bench.train import Interrupted, loop
+from bench.train.loop import Progress, TrainingOptions, train, train_stack
 from bench.train.parallel import Group
 from bench.train.state import State, initial_state
 from bench.train.step import eager_step

@@ -236,7 +236,8 @@ class _Worker:
         """Train a stack and store the result of every member that ended."""
         import torch
 
-        from bench.train.loop import Interrupted, TrainingOptions, train_stack
+        from bench.train import Interrupted
+        from bench.train.loop import TrainingOptions, train_stack
 
         results = self.order.results
         check_kernels(self.test_outcomes)

@@ -22,9 +22,9 @@ from torch import Tensor
 from bench.environment import device_name
 from bench.run import Run
 from bench.stack import Stack
-from bench.train import checkpoint
+from bench.train import Interrupted, checkpoint
 from bench.train.capture import captured_step
-from bench.train.notes import Interrupted, MemberNotes, StackNotes
+from bench.train.notes import MemberNotes, StackNotes
 from bench.train.randomness import seed_random
 from bench.train.results import run_result
 from bench.train.scoring import StackScoring

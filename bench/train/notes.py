@@ -10,10 +10,6 @@ from bench.run import Run
 from bench.stack import Stack
 
 
-class Interrupted(Exception):
-    """Training stopped on request, after saving its state."""
-
-
 @dataclass
 class MemberNotes:
     """The host's record of a member."""

@@ -15,9 +15,10 @@ from torch import Tensor
 from bench.results.evaluations import converged
 from bench.stack import Stack
 from bench.tasks.task import MAIN, SELECTION
+from bench.train import Interrupted
 from bench.train.evaluate import ModelScores, longer_scores, member_scores
 from bench.train.evaluation_prompts import LongerPrompts, evaluation_sets
-from bench.train.notes import Interrupted, StackNotes
+from bench.train.notes import StackNotes
 from bench.train.predictions import StackPredictor
 from bench.train.state import State
 from bench.train.summaries import headline, packed, rounded, summary

@@ -16,8 +16,9 @@ from bench.optimizers import AdamW
 from bench.run import Run
 from bench.stack import Stack
 from bench.tasks.languages.regbench import RegBench
+from bench.train import Interrupted
 from bench.train.backends_agree import stack_losses, training_losses
-from bench.train.loop import Interrupted, Progress, TrainingOptions, train
+from bench.train.loop import Progress, TrainingOptions, train
 from bench.train.state import initial_state
 from bench.train.step import eager_step
 

@@ -23,8 +23,9 @@ from bench.tasks.draws import Draws
 from bench.tasks.languages.ginc import GINC
 from bench.tasks.languages.regbench import RegBench
 from bench.tasks.regression import LinearRegression
+from bench.train import Interrupted
 from bench.train.backends_agree import stack_losses, training_losses
-from bench.train.loop import Interrupted, Progress, TrainingOptions, train, train_stack
+from bench.train.loop import Progress, TrainingOptions, train, train_stack
 from bench.train.state import initial_state
 
 CPU = torch.device("cpu")

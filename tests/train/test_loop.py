@@ -24,10 +24,10 @@ from bench.run import Run
 from bench.stack import Stack
 from bench.tasks import TASKS, Task
 from bench.tasks.draws import Draws
-from bench.train import CHECKPOINT, checkpoint
+from bench.train import CHECKPOINT, Interrupted, checkpoint
 from bench.train.evaluate import member_scores
 from bench.train.evaluation_prompts import evaluation_set
-from bench.train.loop import Interrupted, Progress, TrainingOptions, train
+from bench.train.loop import Progress, TrainingOptions, train
 from bench.train.notes import MemberNotes, StackNotes
 from bench.train.predictions import StackPredictor
 from bench.train.state import State, initial_state

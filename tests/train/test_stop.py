@@ -24,7 +24,8 @@ from bench.results.evaluations import convergence_step
 from bench.run import Run, Stop
 from bench.stack import Stack
 from bench.tasks.parity import SparseParity
-from bench.train.loop import Interrupted, Progress, TrainingOptions, train_stack
+from bench.train import Interrupted
+from bench.train.loop import Progress, TrainingOptions, train_stack
 
 CPU = torch.device("cpu")
 EASY = {"name": "sparse_parity", "n_dims": 1, "sparsity": 1, "n_points": 6}

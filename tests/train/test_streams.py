@@ -18,9 +18,9 @@ from bench.tasks.draws import Draws
 from bench.tasks.languages.ginc import GINC
 from bench.tasks.languages.regbench import RegBench
 from bench.tasks.regression import LinearRegression
-from bench.train import checkpoint, loop
+from bench.train import Interrupted, checkpoint, loop
 from bench.train.backends_agree import training_losses
-from bench.train.loop import Interrupted, Progress, TrainingOptions, _Training, train, train_stack
+from bench.train.loop import Progress, TrainingOptions, _Training, train, train_stack
 from bench.train.notes import MemberNotes, StackNotes
 from bench.train.optimizer import StackOptimizer
 from bench.train.state import State, initial_state
