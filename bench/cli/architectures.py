@@ -265,7 +265,7 @@ def _show(architecture: Architecture, sizes: Sequence[Size], task: Task, out: pr
         for option in options_of(architecture)
     ]
     columns = [Column("option"), Column("default"), Column("of")]
-    columns += [Column("values", folds=True), Column("meaning", folds=True)]
+    columns += [Column("values", folds=True), Column("meaning", folds=True, prose=True)]
     out.print(printing.table(out, columns, options))
     out.say("")
     columns = [*COST_COLUMNS, Column("size group")]

@@ -79,5 +79,5 @@ def describe_columns(table: str = "results") -> None:
     if table not in TABLES:
         raise UserError(f"unknown table '{table}'{did_you_mean(table, TABLES)}")
     out = printing.Output()
-    columns = [Column("column"), Column("meaning", folds=True)]
+    columns = [Column("column"), Column("meaning", folds=True, prose=True)]
     out.print(printing.table(out, columns, TABLES[table].columns.items()))

@@ -27,7 +27,9 @@ STATE_STYLES = {
     "missing": "dim",
 }
 UNBOUNDED = 10_000
-"""Width of output that does not go to a terminal: no line is broken."""
+"""Width of output that does not go to a terminal: no line is broken, except in columns of prose."""
+PROSE = 60
+"""Width of a column of prose in output that does not go to a terminal."""
 LEAST_FOLDED = 10
 """Columns of a table fold to no less."""
 FLOPS = "full-length FLOPs"
@@ -37,7 +39,7 @@ Cell = str | Text | ProgressBar
 
 
 class Output(Console):
-    """Standard output: as wide as its terminal; in a file or a pipe, lines are not broken."""
+    """Standard output: as wide as its terminal. In a file or a pipe: lines are whole, and end in no space."""
 
     def __init__(self) -> None:
         super().__init__(highlight=False, file=data_stream())
@@ -51,7 +53,14 @@ class Output(Console):
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print, without cutting a table that cannot be as narrow as the terminal."""
-        super().print(*objects, **{"crop": False, **options})
+        options = {"crop": False, **options}
+        if self.is_terminal:
+            super().print(*objects, **options)
+            return
+        with self.capture() as captured:  # a table fills its last column with spaces
+            super().print(*objects, **options)
+        lines = (line.rstrip(" ") for line in captured.get().split("\n"))
+        super().print(Text("\n".join(lines)), soft_wrap=True, end="")
 
     def say(self, text: str, style: str = "") -> None:
         """Print a text without markup: it may contain paths, brackets and messages of other programs."""
@@ -71,22 +80,29 @@ class Column:
         number: whether cells are aligned to the right.
         folds: whether cells may be broken into lines if the terminal is too narrow.
         spare: whether the column may be left out in that case.
+        prose: whether cells are sentences, which are broken into lines in a file or a pipe too.
     """
 
     name: str
     number: bool = False
     folds: bool = False
     spare: bool = False
+    prose: bool = False
 
 
 def table(out: Output, columns: Sequence[Column], rows: Iterable[Sequence[Cell]], title: str = "") -> Table:
     """A table that fits its terminal.
 
-    Spare columns are left out, the last first, and named below the table. Then other columns fold: names with
-    options at a `+` where that suffices. A table that is too wide even so is wider than the terminal.
+    Spare columns are left out, the last first, and named below the table. Then other columns fold: names at a
+    `+` or behind a `_` where that suffices. A table that is too wide even so is wider than the terminal.
     """
     rows = list(rows)
     widths = _widths(columns, rows)
+    if out.width == UNBOUNDED:
+        widths = [
+            min(width, PROSE) if column.prose else width
+            for width, column in zip(widths, columns, strict=True)
+        ]
     shown = list(range(len(columns)))
     spare = [index for index in shown if columns[index].spare]
 
@@ -117,6 +133,7 @@ def table(out: Output, columns: Sequence[Column], rows: Iterable[Sequence[Cell]]
         fitted.add_column(
             column.name,
             min_width=min(widths[index], LEAST_FOLDED),
+            max_width=widths[index] if column.prose and out.width == UNBOUNDED else None,
             justify="right" if column.number else "left",
             no_wrap=not column.folds,
             overflow="fold",
@@ -145,12 +162,17 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> list[i
 
 
 def _parts(text: str) -> list[str]:
-    """The words of a text; of a name with options the name and its options: `deltanet`, `+heads=2`."""
-    return text.split() if " " in text else re.split(r"(?=\+)", text)
+    """Where a text may be broken: its words; a name and its options; the parts of a name without options.
+
+    Parts are `deltanet`, `+heads=2` and `mamba_`, `learns_`, `parity`.
+    """
+    if " " in text:
+        return text.split()
+    return re.split(r"(?=\+)" if "+" in text else r"(?<=_)(?=\w)", text)
 
 
 def _folded(cell: Cell, width: int) -> Text | ProgressBar:
-    """A cell in which a name with options that is wider than `width` is broken before some options."""
+    """A cell in which a name that is wider than `width` is broken between some of its parts."""
     if not isinstance(cell, str):
         return cell
     if " " in cell or cell_len(cell) <= width:

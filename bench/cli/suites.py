@@ -33,7 +33,7 @@ def show_suites(as_json: bool) -> None:
             }
         )
         return
-    columns = [Column("suite"), Column("runs", number=True), Column("description", folds=True)]
+    columns = [Column("suite"), Column("runs", number=True), Column("description", folds=True, prose=True)]
     rows = [
         (name, f"{len(suite.runs):,}", _first_sentence(suite.description)) for name, suite in loaded.items()
     ]

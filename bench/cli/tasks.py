@@ -85,7 +85,7 @@ def _list(out: printing.Output) -> None:
         Column("d", number=True),
         Column("points", number=True),
         Column("tokens", number=True),
-        Column("score"),
+        Column("score", folds=True),
         Column("evaluations", folds=True),
     ]
     rows = []

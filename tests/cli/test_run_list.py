@@ -109,3 +109,32 @@ def test_a_table_that_cannot_be_as_narrow_as_its_terminal_loses_no_name(
     heading, *lines = capsys.readouterr().out.splitlines()
     assert heading.split() == ["experiment", *numbers[:-1], "worker", "time", "left"]
     assert [line.split() for line in lines[:2]] == [list(row[:-1]) for row in rows]
+
+
+def test_in_a_pipe_prose_is_broken_into_lines_and_no_line_ends_in_spaces(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    out, words = Output(), " ".join(["word"] * 80)
+    columns = [Column("name", folds=True), Column("meaning", folds=True, prose=True)]
+    out.print(table(out, columns, [["a_long_name" * 20, words], ["short", "one"]]))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("a_long_name" * 20), "names stay whole, so that scripts find them"
+    assert " ".join(lines).count("word") == 80
+    assert max(len(line.split("  ")[-1].strip()) for line in lines[2:]) <= 60
+    assert not [line for line in lines if line != line.rstrip()]
+
+
+def test_a_long_name_is_broken_behind_an_underscore(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    out = Output()
+    columns = [Column("verdict"), Column("claim", folds=True), Column("bound")]
+    out.print(table(out, columns, [["reproduced", "standard_hybrid_slower_than_mambaformer", "ratio < 0.5"]]))
+    parts = [
+        line.split()[1 if "reproduced" in line else 0] for line in capsys.readouterr().out.splitlines()[1:]
+    ]
+    assert "".join(parts) == "standard_hybrid_slower_than_mambaformer"
+    assert len(parts) > 1
+    assert all(part.endswith("_") for part in parts[:-1])

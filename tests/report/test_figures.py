@@ -384,7 +384,7 @@ def test_a_spot_lies_where_its_point_is_drawn() -> None:
     assert point  # a line of one point
     drawn_at = (float(point[1]), float(point[2]))
     assert (float(circle[1]), float(circle[2])) == pytest.approx(drawn_at, abs=0.1)
-    assert f'data-runs="{run.id}"' in page
+    assert f'data-first="{run.id}"' in page
     assert 'data-architecture="mamba"' in page
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -22,9 +23,11 @@ from bench.report.data.frame import looks_in, results_frame
 from bench.report.data.references import references_frame
 from bench.report.figures.axes import log_limits, logarithmic
 from bench.report.figures.drawing import Drawing
+from bench.report.figures.examples import error_against_examples
 from bench.report.figures.flops import panel_of
 from bench.report.figures.layout import (
     COLUMN,
+    LINE,
     PAGE,
     keep_text_inside,
     most_ticks,
@@ -34,11 +37,11 @@ from bench.report.figures.layout import (
     text_width,
     wrapped,
 )
-from bench.report.figures.panel import absence_notes, grouped
+from bench.report.figures.panel import Panel, absence_notes, grouped
 from bench.report.figures.references import Reference, curves, draw, levels, name_lines, room_for_names
 from bench.report.page.exhibits import drawn_exhibit
 from bench.report.page.sections import section
-from bench.report.style import MUTED, RC, in_style
+from bench.report.style import LOOKS, MUTED, RC, in_style
 from bench.run import Run
 from bench.suite import Suite
 
@@ -389,3 +392,60 @@ def test_scores_at_the_ends_of_floats_have_an_axis_and_names(scores: tuple[float
     axes.set_ylim(0, 1)
     (text,) = name_lines(axes, [Reference("floor", "floor", None, (0.5, 0.5))])
     assert text.get_text() == "floor"
+
+
+@pytest.mark.parametrize("seeds", [(0, 1, 2), (0,)])
+def test_figure_5_says_what_its_bands_are_over(seeds: tuple[int, ...]) -> None:
+    plan = suite_of(
+        experiment_of(
+            grid(PARITY, ("mamba",), ((2, 128),), seeds=seeds)
+            + grid(PARITY, ("transformer",), ((2, 128),), seeds=(0, 1, 2)),
+            "five",
+            rebuilds="Figure 5",
+        )
+    )
+    pool = pool_of(plan.runs)
+    results, references = results_frame(plan.runs, pool, {}), references_frame(plan.runs, pool)
+    drawing = drawn_exhibit("Figure 5", plan, results, references).drawing
+    assert drawing is not None
+    (note,) = [text.get_text() for text in drawing.figure.texts if "Bands:" in text.get_text()]
+    over = "prompts and seeds" if len(seeds) > 1 else "prompts and, with several seeds, over seeds"
+    assert f"over {over}." in " ".join(note.split())
+
+
+def panel_with_floor(floor: list[float], errors: list[float]) -> Panel:
+    """Linear regression with one model and a floor, both by position."""
+    run = run_of(task_named(n_points=len(floor)))
+    pool = pool_of([run])
+    task = tasks_of(results_frame([run], pool, {}))[0]
+    data = task.curves().assign(value=errors, low=errors, high=errors)
+    rows = references_frame([run], pool)
+    rows = rows[rows["kind"] == "floor"].sort_values("examples").assign(value=floor)
+    return Panel(task.title, task.scale, data, rows, task.series)
+
+
+def name_of_floor(panel: Panel) -> tuple[Any, Text | None]:
+    """The axes of errors against examples, and the name of the floor there."""
+    figure, _ = error_against_examples(panel, {"mamba": LOOKS[0]})
+    (axes,) = figure.axes
+    return axes, next((text for text in axes.texts if text.get_text().startswith("floor")), None)
+
+
+def test_a_floor_that_falls_to_zero_has_its_name_beside_it_without_a_leader() -> None:
+    errors = [1.0, 0.7, 0.4, 0.2, 0.15, 0.12, 0.1, 0.09]
+    axes, name = name_of_floor(panel_with_floor([1.0, 0.6, 0.3, *[0.0] * 5], errors))
+    assert axes.get_yscale() == "linear"
+    assert axes.get_ylim()[0] < 0
+    assert name is not None
+    foot = axes.transAxes.transform(name.get_position())[1]
+    zero = axes.transData.transform((0, 0))[1]
+    assert abs(foot - zero) <= 1.2 * LINE * axes.figure.dpi
+    assert not [part for part in axes.collections if isinstance(part, LineCollection)]
+
+
+def test_a_floor_below_a_logarithmic_axis_is_named_in_a_note_alone() -> None:
+    errors = [0.1, 0.01, 3e-3, 2e-3, 1e-3, 1e-3, 1e-3, 1e-3]
+    axes, name = name_of_floor(panel_with_floor([0.0] * 8, errors))
+    assert axes.get_yscale() == "log"
+    assert name is None
+    assert any("Below the axis" in text.get_text() for text in axes.figure.texts)

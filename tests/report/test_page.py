@@ -144,7 +144,7 @@ def test_pointing_at_a_point_tells_the_run_behind_it(opened: Opened) -> None:
     text = tip.inner_text()
     for label in ("learning rate", "training FLOPs", "parameters", "wall time", "device", "commit"):
         assert label in text
-    assert spot.evaluate("spot => spot.closest('[data-runs]').dataset.runs").split()[0] in text
+    assert spot.evaluate("spot => spot.closest('[data-first]').dataset.first") in text
     opened.page.mouse.move(2, 2)
     assert not tip.is_visible()
 

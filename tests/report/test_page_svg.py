@@ -112,9 +112,9 @@ def test_points_of_the_same_runs_are_one_group() -> None:
     spots.append(Spot(0.5, 0.5, "s4", "other & <more>", ("c",)))
     page = inline(svg(""), "f", "words", spots)
     assert page.count('<g class="spots" data-architecture="mamba" data-text="at ">') == 1
-    assert page.count('<g data-runs="a b">') == 1
+    assert page.count('<g data-first="a" data-seeds="2">') == 1
     assert [f'data-text="{x}"' in page for x in range(3)] == [True] * 3
     assert page.count("<circle") == 4
-    assert page.count("data-runs") == 2
+    assert page.count("data-first") == 2
     assert '<g class="spots" data-architecture="s4" data-text="other &amp; &lt;more&gt;">' in page
-    assert re.search('<circle cx="[0-9.]+" cy="[0-9.]+" data-runs="c"/>', page)
+    assert re.search('<circle cx="[0-9.]+" cy="[0-9.]+" data-first="c"/>', page)

@@ -42,12 +42,13 @@ def figure_5(results: pd.DataFrame, references: pd.DataFrame) -> Drawing:
     panels = rows_with(of_one_plan(planned), 1, lambda panel: panel.has_data)
     shown = {panel.title for panel in panels}
     steps = of_one_plan([_steps_panel(task, references) for task in tasks if task.title in shown])
+    drawn = [panel.data for panel in (*panels, *steps)]
     with in_style():
         headings = ("at the end", "mean over positions")
         titles = [f"{panel.heading}: {words}" for panel in panels for words in headings]
         grid = new_grid(
             titles, width=PAGE, tall=TALL, columns=2, between=0.25, handles=series_handles(panels, looks),
-            notes=[*absence_notes(planned), *shared.seeds_notes(panel.data for panel in (*panels, *steps))],
+            notes=[*shared.bands_notes(drawn), *shared.seeds_notes(drawn), *absence_notes(planned)],
         )  # fmt: skip
         spots: list[Spot] = []
         for row, panel, steps_panel in zip(rows_of(grid.axes, 2), panels, steps, strict=True):

@@ -118,6 +118,15 @@ def seeds_notes(parts: Iterable[pd.DataFrame]) -> list[str]:
     return []
 
 
+def bands_notes(parts: Iterable[pd.DataFrame]) -> list[str]:
+    """A note on what the bands of figures are over; none where points show seeds in place of intervals."""
+    kinds = {kind for rows in parts if len(rows) for kind in rows.loc[~shows_seeds(rows), "interval"]}
+    if not kinds:
+        return []
+    over = kinds.pop() if len(kinds) == 1 else "prompts and, with several seeds, over seeds"
+    return [f"Bands: 90 % intervals over {over}."]
+
+
 def spans_decades(values: Iterable[float]) -> bool:
     """Whether positive values differ by more than a factor of 30: then an axis is logarithmic."""
     positive = [value for value in values if value > 0]

@@ -44,10 +44,7 @@ def error_against_examples(
         if below:
             notes.insert(0, f"Below the axis, drawn at its foot: {', '.join(below)}.")
         if len(panel.data):
-            banded = panel.data[~shared.shows_seeds(panel.data)]
-            kinds = " or ".join(sorted(set(banded["interval"])))
-            bands = [f"Bands: 90 % intervals over {kinds}."] if kinds else []
-            notes = [*bands, *shared.seeds_notes([panel.data]), *notes]
+            notes = [*shared.bands_notes([panel.data]), *shared.seeds_notes([panel.data]), *notes]
         handles = series_handles([panel], looks, with_sizes=True)
         grid = new_grid([panel.heading], width=COLUMN, tall=TALL, handles=handles, notes=notes)
         (axes,) = grid.axes
@@ -65,7 +62,8 @@ def error_against_examples(
         draw_curves(axes, panel, looks, limits[0])
         if panel.data.empty:
             shared.nothing_here(axes, "No finished run yet")
-        references.name_lines(axes, grey)
+        # A line that is wholly below the axis has its name in a note, not on top of the curves at the foot.
+        references.name_lines(axes, [line for line in grey if max(line.y) >= limits[0]])
         return grid.figure, end_spots(axes, panel, limits[0])
 
 
@@ -90,7 +88,9 @@ def examples_axis(panel: Panel, grey: Sequence[Reference]) -> tuple[tuple[float,
         highest = max([trivial, *values])
         bands = [min(2 * highest, high) for high in shared.shown_spread(panel.data)["high"].astype(float)]
         top = max([1.05 * highest, *bands])
-        return room_for_names(0.0, top, TALL, logarithmic=False, below=False), False, []
+        # A line along the foot of the axes would hide there, and its name stand among the curves.
+        at_foot = any(min(reference.y) < 0.02 * top for reference in grey)
+        return room_for_names(0.0, top, TALL, logarithmic=False, below=at_foot), False, []
     positive = values[values > SMALLEST]
     low, high = shared.log_limits(
         [

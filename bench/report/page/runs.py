@@ -35,8 +35,8 @@ COLUMNS = (
     "plugins", "evaluated", "evaluations", "loss_steps", "loss", "scores_steps", "scores",
 )  # fmt: skip
 """What the row of a run holds."""
-MOST_POINTS = 40
-"""Points of a run's curves on the page. Result files have all of them."""
+MOST_POINTS = 24
+"""Points of a run's curves on the page, where a chart is 240 pixels wide. Result files have all of them."""
 ELSEWHERE = "repeated"
 """The results folder of the command that repeats a run: where its result is, the run counts as done."""
 

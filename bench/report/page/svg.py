@@ -247,7 +247,9 @@ def _circles(spots: Sequence[Spot], width: float, height: float) -> str:
 def _of_runs(spots: Sequence[Spot], told: int, width: float, height: float) -> str:
     """The circles of the same runs. The first `told` letters of their texts are those of the group around."""
     start = _common_start([spot.text[told:] for spot in spots]) if len(spots) > 1 else ""
-    runs = f'data-runs="{escape(" ".join(spots[0].run_ids))}"'
+    first, *others = spots[0].run_ids or ("",)
+    # The page shows the first run and says how many there are.
+    runs = f'data-first="{escape(first)}"' + (f' data-seeds="{len(others) + 1}"' if others else "")
     circles = [
         f'<circle cx="{round(spot.x * width, 1):g}" cy="{round((1 - spot.y) * height, 1):g}"'
         f"{_text_attribute(spot.text[told + len(start) :])}"

@@ -96,9 +96,9 @@
     tip.hidden = !spot;
     if (!spot) return;
     spot.classList.add("on");
-    const ids = spot.closest("[data-runs]").dataset.runs.split(" "), run = byId.get(ids[0]);
+    const { first, seeds } = spot.closest("[data-first]").dataset, run = byId.get(first);
     const pairs = run ? facts(run) : [];
-    if (ids.length > 1 && run) pairs[0] = ["run", `${run.id}, the first of ${ids.length} seeds`];
+    if (seeds && run) pairs[0] = ["run", `${run.id}, the first of ${seeds} seeds`];
     tip.replaceChildren(make("strong", {}, words(spot)), definitions(pairs));
     const [x, y] = centre(spot), room = document.documentElement;
     tip.style.left = `${Math.max(8, Math.min(x + 14, room.clientWidth - tip.offsetWidth - 8))}px`;
