@@ -35,6 +35,9 @@ All models of a task are scored on the same prompts. Draws therefore resample th
 (comparisons are paired), and the training of each model alone. Draws of training follow Student's t with
 S − 1 degrees of freedom, because three seeds say little about their own spread.
 
+Prompts must be independent. Where several share a hidden function, as in a batch of sparse parity with a
+single subset, results store their mean score, and each such group counts as one prompt in all of the above.
+
 Resampled prompts repeat only errors that were seen. With resampling alone, a model without an error would be
 better in every draw than a model with a single wrong answer. If an error is a share of n answers, a draw is
 therefore γ/n larger. γ follows a gamma distribution of shape ½, which is Jeffreys' prior for a rate. Its mean
@@ -120,7 +123,8 @@ class SeedErrors:
         means: mean error of each seed over prompts, (S,).
         prompt_errors: standard error of each of `means` over prompts, (S,).
         prompts: digest of the prompts. Models with the same digest share their prompts.
-        per_prompt: error of each seed on every prompt, (S, P); None where a result does not keep them.
+        per_prompt: error of each seed on every independent prompt, (S, P); None where a result does not keep
+            them.
         limits: the lowest and the highest possible mean.
         unit: the distance from equal `means` to the next possible value; 0 if means can have any value, and
             at the limits.

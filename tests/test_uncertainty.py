@@ -189,3 +189,35 @@ def test_a_few_wrong_answers_do_not_decide_against_a_model_without_one(wrong: in
         better = float((perfect.draws(training) < other.draws(training)).mean())
         assert (better >= 0.95) is decided
         assert better > 0.5
+
+
+GROUPS, GROUP = 20, 64
+
+
+@pytest.mark.parametrize("failing", [0.05, 0.3])
+def test_groups_of_prompts_cover_the_truth_and_single_prompts_do_not(failing: float) -> None:
+    """A model fails on a hidden function, in all prompts of its group, with the probability `failing`.
+
+    With 0.05 no group fails in 36 % of all trials. Then only unseen errors tell the interval.
+    """
+    random = np.random.default_rng(7)
+    trials, covered = 300, {1: 0, GROUP: 0}
+    for trial in range(trials):
+        of_groups = (random.random(GROUPS) < failing).astype(float)
+        for group in covered:
+            errors = of_groups if group == GROUP else np.repeat(of_groups, GROUP)
+            spread = errors.std(ddof=1) / math.sqrt(len(errors))
+            model = SeedErrors(
+                str(trial),
+                np.array([errors.mean()]),
+                np.array([spread]),
+                f"prompts {trial}",
+                errors[np.newaxis],
+                (0, 1),
+                answer=1 / len(errors),
+            )
+            low, high = interval(model.draws())
+            covered[group] += low <= failing <= high
+    # A share of 0.9 of 300 trials has a standard error of 0.017.
+    assert covered[GROUP] / trials >= 0.84
+    assert covered[1] / trials <= 0.5

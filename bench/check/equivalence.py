@@ -55,7 +55,7 @@ class Side:
     """The mean error over seeds of one side of a comparison.
 
     Attributes:
-        standard_error: over seeds; None for a single seed.
+        standard_error: over seeds, None for a single seed; of a claim about these runs, over prompts.
     """
 
     mean: float
@@ -87,8 +87,8 @@ class MeanComparison:
     """Two mean errors and their ratio.
 
     Attributes:
-        ratio: None with fewer than two seeds, where a resample of the reference has the mean 0, or where the
-            subject has no wrong answer.
+        ratio: None for a claim about these runs, with fewer than two seeds, where a resample of the reference
+            has the mean 0, or where the subject has no wrong answer.
     """
 
     subject: Side

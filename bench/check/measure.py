@@ -76,7 +76,9 @@ def measure(
     reported = [_reported(candidates[choice.size], choice) for choice in chosen]
     finished = [[run for run in seeds if run.id not in diverged] for seeds in reported]
     if on_frontier:
-        measurement = _on_frontier(quantity, [[results[run.id] for run in seeds] for seeds in finished], pool)
+        scored = [[results[run.id] for run in seeds] for seeds in finished]
+        lacking = [len(planned) - len(seeds) for planned, seeds in zip(reported, finished, strict=True)]
+        measurement = _on_frontier(quantity, scored, lacking, pool)
     else:
         words = _candidate_text(chosen[0].size, chosen[0].candidate, candidates)
         words += _other_candidates_text(finished[0], chosen[0].candidate)
@@ -251,19 +253,27 @@ def _reported(candidates: Mapping[Candidate, Sequence[Run]], choice: _Choice) ->
     return [runs[candidate, seed] for seed, candidate in choice.seeds]
 
 
-def _on_frontier(quantity: Quantity, chosen: Sequence[Sequence[RunRecord]], pool: Pool) -> Measurement:
+def _on_frontier(
+    quantity: Quantity, chosen: Sequence[Sequence[RunRecord]], diverged: Sequence[int], pool: Pool
+) -> Measurement:
     """The frontier's error at a budget, over all checkpoints of each size's chosen runs.
 
     Args:
         quantity: with `at_flops`, the budget.
         chosen: for each size, the finished runs of its chosen candidate, one per seed.
+        diverged: for each size, the number of seeds of this candidate that diverged.
         pool: the results.
 
     Raises:
         NotMeasured: the budget lies outside the frontier.
     """
     assert quantity.at_flops is not None
-    models = _checkpoint_errors(quantity, chosen, pool)
+    models: dict[tuple[float, float], SeedErrors] = {}
+    diverged_by_error: dict[float, int] = {}
+    for seeds, count in zip(chosen, diverged, strict=True):
+        of_size = _checkpoint_errors(quantity, seeds, pool)
+        models |= of_size
+        diverged_by_error |= dict.fromkeys((error for _, error in of_size), count)
     line = frontier(models)
     budget = quantity.at_flops
     value = error_at(line, budget)
@@ -275,6 +285,8 @@ def _on_frontier(quantity: Quantity, chosen: Sequence[Sequence[RunRecord]], pool
     left = [point for point in line if point[0] <= budget][-1]
     right = next((point for point in line if point[0] >= budget), left)
     ends = [by_error[error] for _, error in (left, right)]
+    # Seeds of other sizes that diverged do not matter: without them these sizes are no better than the line.
+    diverged_at_ends = max(diverged_by_error[error] for _, error in (left, right))
     draws, draws_of_runs = (
         _between(left[0], drawn(ends[0], training), right[0], drawn(ends[1], training), budget)
         for training in (True, False)
@@ -293,25 +305,25 @@ def _on_frontier(quantity: Quantity, chosen: Sequence[Sequence[RunRecord]], pool
             {"prompts", "trainings"} if any(len(model.means) > 1 for model in ends) else {"prompts"}
         ),
         seeds=min(len(model.means) for model in ends),
+        diverged=diverged_at_ends,
         not_learned=value / trivial_error(chosen[0][0], quantity.evaluation, quantity.at),
         at_best=value == 0,
     )
 
 
 def _checkpoint_errors(
-    quantity: Quantity, chosen: Sequence[Sequence[RunRecord]], pool: Pool
+    quantity: Quantity, seeds: Sequence[RunRecord], pool: Pool
 ) -> dict[tuple[float, float], SeedErrors]:
-    """The errors of each checkpoint of each size, by FLOPs and mean error; only those that are finite."""
+    """The errors of each checkpoint of one size, by FLOPs and mean error; only those that are finite."""
     models: dict[tuple[float, float], SeedErrors] = {}
-    for seeds in chosen:
-        for checkpoint in seeds[0].checkpoints:
-            # The last checkpoints belong together: seeds that stop after convergence end at different steps.
-            step = None if checkpoint is seeds[0].last else checkpoint.step
-            model = seed_errors(quantity.model_copy(update={"step": step, "of": "error"}), seeds, pool)
-            if math.isfinite(model.mean):
-                checkpoints = [checkpoint_at(result, step) for result in seeds]
-                flops = [axis_flops(reached) for reached in checkpoints if reached is not None]
-                models[float(mean_flops(flops)), model.mean] = model
+    for checkpoint in seeds[0].checkpoints:
+        # The last checkpoints belong together: seeds that stop after convergence end at different steps.
+        step = None if checkpoint is seeds[0].last else checkpoint.step
+        model = seed_errors(quantity.model_copy(update={"step": step, "of": "error"}), seeds, pool)
+        if math.isfinite(model.mean):
+            checkpoints = [checkpoint_at(result, step) for result in seeds]
+            flops = [axis_flops(reached) for reached in checkpoints if reached is not None]
+            models[float(mean_flops(flops)), model.mean] = model
     return models
 
 

@@ -7,11 +7,16 @@ A claim is decided from all of its runs or not at all:
 * *not comparable*: runs are not what the claim requires (steps, protocol), were scored on different prompts,
   or are synthetic; or models are compared of which none has learned enough, none can be better on these
   prompts, or none finished; or two numbers have no ratio (0 and 0).
-* *undecided*: there are fewer seeds than the claim takes, or some diverged and the claim is about training;
-  or its draws leave both answers open, as those of two equal numbers do, or of steps that are known up to a
-  check only; or it depends on the choice of a learning rate, or of a size, among several that the validation
-  prompts cannot tell apart, or on a choice that would be another one without one of the seeds; or it depends
-  on when runs that never learned their task would have learned it in a longer training.
+* *undecided*: one of these is true.
+  - Fewer seeds finished than the claim takes.
+  - A seed diverged, and the claim is about training.
+  - The draws leave both answers open. Two equal numbers do so, and steps of convergence that are known only
+    up to the check before.
+  - The validation prompts cannot tell several learning rates or sizes apart, and the answer depends on which
+    of them is read.
+  - Without one of the seeds, another learning rate or size would be chosen, and the answer would change.
+  - Some runs never learned their task, and the answer depends on when they would have learned it in a longer
+    training.
 * *reproduced* or *contradicted*: otherwise. If all runs of a quantity diverged, the model has no such number,
   and a claim that states one is contradicted. An equivalence is then undecided.
 """

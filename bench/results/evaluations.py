@@ -218,14 +218,24 @@ def _columns_at(result: RunRecord, name: str, at: str | int, columns: int) -> li
 
 
 def answers(result: RunRecord, checkpoint: Checkpoint, name: str, at: str | int) -> int:
-    """Number of answers behind the number at a place: prompts, times positions for a mean over positions."""
+    """Number of answers behind the number at a place.
+
+    It is the number of independent prompts, times positions for a mean over positions.
+    """
     columns = len(_columns_at(result, name, at, len(checkpoint.evaluations[name].mean)))
-    return answers_at_a_position(result, name) * max(1, columns)
+    return independent_prompts(result, name) * max(1, columns)
 
 
-def answers_at_a_position(result: RunRecord, name: str) -> int:
-    """Number of answers behind the score at one position of an evaluation: one of each prompt."""
-    return (result.prompts.get(name) or result.prompts[MAIN]).count
+def independent_prompts(result: RunRecord, name: str) -> int:
+    """Number of prompts of an evaluation, where those that share a hidden function count as one.
+
+    A result stores one score for each group of prompts that share a function (`Task.dependent_prompts`), so
+    the scores of the main evaluation tell the size of a group. Without them, as in a diverged run, every
+    prompt counts.
+    """
+    main = result.prompts[MAIN].count
+    groups = result.per_prompt.count or main
+    return math.ceil((result.prompts.get(name) or result.prompts[MAIN]).count / math.ceil(main / groups))
 
 
 def headline_words(mark: str | None) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bench.results.evaluations import answers_at_a_position, metric, positions
+from bench.results.evaluations import independent_prompts, metric, positions
 from bench.results.record import MAIN, Checkpoint, RunRecord
 from bench.tasks.task import LONGER
 from bench.uncertainty import Steps
@@ -39,7 +39,7 @@ def horizon(result: RunRecord, checkpoint: Checkpoint, name: str) -> Steps | Non
             return None
         places = positions(result, part, len(scores.mean))
         accuracies |= zip(places, scores.mean, strict=True)
-        answers |= dict.fromkeys(places, answers_at_a_position(result, part))
+        answers |= dict.fromkeys(places, independent_prompts(result, part))
     return horizon_of(accuracies, answers) if accuracies else None
 
 
@@ -56,7 +56,7 @@ def horizon_of(accuracies: Mapping[int, float], answers: Mapping[int, int]) -> S
 
     Args:
         accuracies: by position, counted from 0, at least one. NaN is not accurate.
-        answers: the number of answers that each accuracy is the mean of.
+        answers: the number of independent answers that each accuracy is the mean of.
     """
     places = sorted(accuracies)
     spread = math.sqrt(HORIZON_ACCURACY * (1 - HORIZON_ACCURACY))

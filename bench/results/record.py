@@ -257,7 +257,10 @@ class RecordedPrompts(Part):
 
 
 class PerPrompt(Part):
-    """Each report prompt's headline score at the last checkpoint, base64 of little-endian float32."""
+    """Each report prompt's headline score at the last checkpoint, base64 of little-endian float32.
+
+    Consecutive prompts that share a hidden function have one score, their mean.
+    """
 
     report: str | None
 
@@ -277,6 +280,11 @@ class PerPrompt(Part):
     def data(self) -> bytes:
         """The numbers, as little-endian float32."""
         return binascii.a2b_base64(self.report or "", strict_mode=True)
+
+    @property
+    def count(self) -> int:
+        """How many numbers there are."""
+        return len(self.data) // 4
 
 
 def _all_finite(data: bytes) -> bool:

@@ -43,7 +43,7 @@ def scaled(factor: float, errors: Mapping[int, float] = LEARNED) -> dict[int, fl
     return {seed: error * factor * (1 + 0.005 * noise.gauss()) for seed, error in errors.items()}
 
 
-def claim_of(**fields: Any) -> EquivalentClaim:
+def claim_of(requires: Mapping[str, Any] | None = None, **fields: Any) -> EquivalentClaim:
     equivalent = {
         "subject": {"precision": "bf16"},
         "reference": {"precision": "fp32"},
@@ -51,7 +51,12 @@ def claim_of(**fields: Any) -> EquivalentClaim:
         "seeds": 8,
     }
     return EquivalentClaim.model_validate(
-        {"statement": "s", "measure": {"experiment": "all"}, "equivalent": {**equivalent, **fields}}
+        {
+            "statement": "s",
+            "measure": {"experiment": "all"},
+            "requires": requires or {},
+            "equivalent": {**equivalent, **fields},
+        }
     )
 
 
@@ -113,6 +118,23 @@ def test_a_known_ratio_is_found_and_judged(factor: float, word: str) -> None:
 def test_the_range_of_ratios_is_the_claims_own() -> None:
     assert verdict(scaled(1.3), high=1.4).verdict == "reproduced"
     assert verdict(scaled(1.05), high=1.01).verdict == "contradicted"
+
+
+@pytest.mark.parametrize(("factor", "word"), [(1.0, "reproduced"), (1.2, "contradicted")])
+def test_a_claim_about_these_runs_resamples_prompts_and_not_seeds(factor: float, word: str) -> None:
+    """Half of the seeds learned, which other trainings need not do. These models' mean errors are known."""
+    reference = {seed: 0.05 if seed % 2 else 0.75 for seed in range(8)}
+    other_seeds_learn = {seed: factor * reference[(seed + 1) % 8] for seed in range(8)}
+    of_training, of_runs = (
+        verdict(other_seeds_learn, reference, learned=0.6, requires={"about": about})
+        for about in ("training", "these runs")
+    )
+    assert (of_training.verdict, of_training.over) == ("undecided", "8 seeds, not prompts")
+    assert (of_runs.verdict, of_runs.over) == (word, "prompts")
+    assert of_runs.interval is not None
+    assert of_runs.interval[0] < factor < of_runs.interval[1]
+    assert of_runs.comparison is not None
+    assert of_runs.comparison.ratio is None
 
 
 def test_errors_that_scatter_decide_nothing() -> None:

@@ -45,6 +45,7 @@ def claims_on(*architectures: str, **more: dict[str, Any]) -> Claims:
     claims: dict[str, dict[str, Any]] = {
         f"{architecture}_{precision}": {
             "measure": {"architecture": architecture},
+            "requires": {"about": "training"},
             "equivalent": {
                 "subject": {"precision": precision},
                 "reference": {"precision": "fp32"},

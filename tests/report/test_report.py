@@ -411,7 +411,7 @@ def test_partial_cell_shows_its_number_and_what_is_missing() -> None:
     runs = grid(LINEAR, ["mamba"], learning_rates=(5e-5, 1e-4, 2e-4, 4e-4))
     pool = pool_with(runs={runs[1].id: result_of(runs[1], 0.5)})
     row = texts(results_of(runs, pool))[0]
-    assert row[6] == "0.500 ± 0.016"
+    assert row[6] == "0.500 ± 0.017"
     assert row[8] == "finished (1), missing (3 of 4 runs)"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from synthetic import record_of, result_of, run_of, task_named
 
-from bench.results.evaluations import convergence_step, trivial_error
+from bench.results.evaluations import answers, convergence_step, independent_prompts, trivial_error
 from bench.results.record import MAIN, RecordedEvaluation
 from bench.tasks.word_problem import CROSS_ENTROPY, PREFIX
 
@@ -41,3 +41,19 @@ def test_a_task_counts_as_learned_at_its_own_accuracy() -> None:
     assert convergence_step(record_of(result)) == run.steps // 2
     del result["convergence_step"]  # a result from before the field
     assert convergence_step(record_of(result)) == run.checkpoints[0]
+
+
+@pytest.mark.parametrize(("subset", "independent"), [("per_prompt", 1280), ("per_batch", 20)])
+def test_prompts_that_share_a_function_count_once(subset: str, independent: int) -> None:
+    run = run_of(task_named("sparse_parity", subset=subset))
+    record = record_of(result_of(run, 0.9))
+    assert record.last is not None
+    assert record.prompts[MAIN].count == 1280
+    assert independent_prompts(record, MAIN) == independent
+    assert answers(record, record.last, MAIN, "last") == independent
+    assert answers(record, record.last, MAIN, "mean") == independent * run.task.n_points
+
+
+def test_without_scores_of_prompts_every_prompt_counts() -> None:
+    run = run_of(task_named("sparse_parity", subset="per_batch"))
+    assert independent_prompts(record_of(result_of(run, outcome="diverged")), MAIN) == 1280

@@ -90,6 +90,23 @@ def test_an_interval_of_a_horizon_over_prompts_covers_the_truth(
     assert widths < 1.5 * truth
 
 
+def test_a_horizon_counts_prompts_that_share_a_function_once() -> None:
+    """Prompts of a group lose their state at one position. 90 % intervals must count groups, not prompts."""
+    loss, groups, group = 0.002, 20, 64
+    truth = math.floor(math.log(0.9) / math.log(1 - loss))
+    random = np.random.default_rng(3)
+    trials, covered = 300, {groups: 0, groups * group: 0}
+    for trial in range(trials):
+        accuracies = right_answers(random, loss, 0.0, groups).tolist()
+        for answers in covered:
+            steps = horizon(accuracies, answers)
+            values, errors = np.array([steps.value]), np.array([steps.prompt_error])
+            low, high = interval(SeedErrors(str(trial), values, errors, steps=[steps]).draws())
+            covered[answers] += low <= truth <= high
+    assert covered[groups] / trials >= 0.86
+    assert covered[groups * group] / trials <= 0.6
+
+
 def test_seeds_of_one_model_move_together_and_those_of_two_models_alone() -> None:
     steps = horizon([1.0, 0.905, 0.905, 0.895, 0.895, 0.2])
     means, errors = np.full(3, steps.value), np.full(3, steps.prompt_error)

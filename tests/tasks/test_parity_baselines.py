@@ -144,3 +144,12 @@ def test_a_guess_is_right_as_often_as_the_task_states(parity_prompts: Prompts) -
 
     result = known.trivial(FourAnswers(), parity_prompts)
     assert (set(result.mean), result.name) == ({0.25}, "guess")
+
+
+def test_baselines_treat_all_coordinates_alike() -> None:
+    """So scores on prompts with one subset are uncorrelated, and standard errors count prompts singly."""
+    task = SparseParity(subset="per_batch", n_dims=6, n_points=20)
+    prompts = sample(task, 256)
+    permuted = Prompts(prompts.tokens, prompts.targets, prompts.inputs[:, :, [3, 0, 5, 1, 2, 4]])
+    for before, after in zip(task.baselines(prompts), task.baselines(permuted), strict=True):
+        assert before.mean == after.mean, before.name

@@ -1,7 +1,11 @@
 """Claims that two mean errors over seeds are equal: `equivalent: {subject: …, reference: …, learned: 0.5}`.
 
-The 90 % interval of their ratio (`bench.check.equivalence`) decides. The claim holds if the interval is
-within the range of ratios, fails if it is outside on one side, and is undecided otherwise.
+A claim about training is decided by the 90 % interval of the ratio over seeds (`bench.check.equivalence`).
+It holds if the interval is within the range of ratios, fails if it is outside on one side, and is
+undecided otherwise.
+
+A claim about these runs says that the models that were trained have equal errors on other prompts too. Seeds
+are then not resampled. The draws of both errors decide, as in other kinds.
 
 It is not comparable if the reference has learned too little, because all models that have learned nothing
 have equal errors. Nor is it if no seed of either side makes an error, because all models that have learned
@@ -24,9 +28,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, PositiveFloat, field_validator, model_validator
 
-from bench.check.claim import ROUNDING, Claim, Holds, Judgement, Member
+from bench.check.claim import ROUNDING, Claim, Holds, Judgement, Member, deciding_interval
 from bench.check.equivalence import LEAST_SEEDS, MeanComparison, Ratio, Side, compare
-from bench.check.measurement import Measurement
+from bench.check.measurement import Measurement, ratio_of, ratios
 from bench.check.quantity import Quantity, runs_of
 from bench.digits import count_of, error_text, plus_minus
 from bench.frozen import Frozen
@@ -127,6 +131,14 @@ class EquivalentClaim(Claim):
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
         subject, reference = measurements
         comparison = compare(subject.by_seed, reference.by_seed, subject.answer)
+        about_runs = self.requires.about == "these runs"
+        if about_runs:
+            # Errors over prompts. Those of `compare`, and its ratio's interval, are over other trainings.
+            comparison = MeanComparison(
+                replace(comparison.subject, standard_error=subject.standard_error),
+                replace(comparison.reference, standard_error=reference.standard_error),
+                ratio=None,
+            )
         sides = zip(self.names, (comparison.subject, comparison.reference), strict=True)
         means = "; ".join(f"{name}: {_mean_text(side)}" for name, side in sides)
         incomparable = self._incomparable(measurements, comparison)
@@ -135,6 +147,8 @@ class EquivalentClaim(Claim):
             judgement = self._by_interval(comparison.ratio)
         elif doubts:
             judgement = Judgement(None, math.nan, None, "")
+        elif about_runs:
+            judgement = self._of_runs(subject, reference)
         else:
             judgement = self._by_draws(measurements, comparison)
         return replace(
@@ -155,6 +169,21 @@ class EquivalentClaim(Claim):
         interval = f"ratio {ratio.value:.4g}, 90 % interval {ratio.low:.4g} to {ratio.high:.4g}"
         reason = f"{interval} ({'the same seeds' if ratio.paired else 'different seeds'})"
         return Judgement(holds, ratio.value, ratio.standard_error, reason, interval=(ratio.low, ratio.high))
+
+    def _of_runs(self, subject: Measurement, reference: Measurement) -> Judgement:
+        """Whether the ratio of the trained models is within the range in the draws of other prompts."""
+        decision = self.decided([subject, reference])
+        value, error = ratio_of(subject, reference)
+        drawn_ratios = ratios(subject.draws, reference.draws)
+        interval = deciding_interval(drawn_ratios) if np.isfinite(drawn_ratios).all() else None
+        return Judgement(
+            holds=decision.holds,
+            value=value,
+            standard_error=error,
+            reason=f"ratio {value:.4g}{decision.text}",
+            interval=interval,
+            share=decision.share,
+        )
 
     def _by_draws(self, measurements: Sequence[Measurement], comparison: MeanComparison) -> Judgement:
         """Whether the claim fails in the draws, where a side makes no error for some choice of seeds.
