@@ -30,11 +30,11 @@ DRAWS_RULE = (
     "checks of convergence, and a claim that training gives two equal mean errors resamples seeds alone. "
     "The interval in brackets leaves 5 % of the draws on either side. So the claim that a number is at most "
     "b (≤ b) is reproduced if the upper end is at most b, contradicted if the lower end is above b, and "
-    "undecided otherwise. For ≥ b the ends are exchanged. The ratio of two models is decided in the same way. A value "
-    "with a tolerance has two bounds. A claim about several models is reproduced if all of it holds in "
-    "enough draws, and contradicted if one pair of models is the other way round in enough of them. No draw "
-    "of an accuracy is below 0 or above 1. Each claim is decided on its own: of 20 claims at the edge of "
-    "being true, about one is reproduced by chance."
+    "undecided otherwise. For ≥ b the ends are exchanged. The ratio of two models is decided in the same "
+    "way. A value with a tolerance has two bounds. A claim about several models is reproduced if all of it "
+    "holds in enough draws, and contradicted if one pair of models is the other way round in enough of "
+    "them. No draw of an accuracy is below 0 or above 1. Each claim is decided on its own: of 20 claims at "
+    "the edge of being true, about one is reproduced by chance."
 )
 LENGTH = {
     "training_flops_full_length": "Every step counts at the full prompt length.",
