@@ -97,10 +97,10 @@ def command(
     are missing, undecided or not comparable, or no model can reproduce any. 3: the suite or its claims file
     is wrong. With --null or --reversed: 0, whatever passes.
     """
-    choice = SuiteChoice.of(suite, changes)
+    choice = SuiteChoice.of(suite, changes, results=results)
     if not (null or reverse):
         options = CheckOptions(as_json, junit, against, allow_synthetic, verbose)
-        raise typer.Exit(check_suite(choice, results, options))
+        raise typer.Exit(check_suite(choice, options))
     if null and reverse:
         raise UserError("check: --null and --reversed are two worlds: give only one of them")
     if junit or against:
@@ -108,9 +108,9 @@ def command(
     try_claims(choice, null=null, as_json=as_json, verbose=verbose)
 
 
-def check_suite(choice: SuiteChoice, results: Path, options: CheckOptions) -> int:
+def check_suite(choice: SuiteChoice, options: CheckOptions) -> int:
     """Print the verdicts and return the exit code."""
-    suite = choice.load()
+    suite, results = choice.load(), choice.results
     against = changes_of.read(options.against) if options.against else None
     # Claims are read before results: a mistake in the file matters more than results that are missing.
     claims = claims_of.load(claims_of.path_for(suite.path), suite)

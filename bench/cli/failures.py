@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -49,7 +48,7 @@ def command(
 
     Exit code 1: a run has failed.
     """
-    failed = show_failures(SuiteChoice.of(suite, changes, shard, results, filter), results, json)
+    failed = show_failures(SuiteChoice.of(suite, changes, shard, results, filter), json)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -61,9 +60,9 @@ class _Failed:
     record: dict[str, Any]
 
 
-def show_failures(choice: SuiteChoice, results: Path, as_json: bool = False) -> int:
+def show_failures(choice: SuiteChoice, as_json: bool = False) -> int:
     """Print the failed runs of a suite, the most frequent cause first; return their number."""
-    suite = choice.load()
+    suite, results = choice.load(), choice.results
     pool = pool_of.load(results)
     planned = plan(suite, results, pool, Speeds(pool_of.Pool()), ask_queue(results))
     causes: dict[Cause, list[_Failed]] = defaultdict(list)

@@ -53,12 +53,12 @@ def command(
     """List a suite's runs: id, parameters, training FLOPs, state, expected time. Starts nothing."""
     if summary and json:
         raise UserError("plan: --summary is for people and --json for scripts: give only one of them")
-    show_plan(SuiteChoice.of(suite, changes, shard, results, filter), results, json, summary)
+    show_plan(SuiteChoice.of(suite, changes, shard, results, filter), json, summary)
 
 
-def show_plan(choice: SuiteChoice, results: Path, as_json: bool, only_summary: bool = False) -> None:
+def show_plan(choice: SuiteChoice, as_json: bool, only_summary: bool = False) -> None:
     """Print the plan of a suite, or only its totals."""
-    suite = choice.load()
+    suite, results = choice.load(), choice.results
     pool = pool_of.load(results)
     speeds = known_speeds(pool, results)
     everything = plan(suite, results, pool, speeds)
