@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench import results as pool_of
+from bench import results as pools
 from bench.cli import printing
 from bench.cli.arguments import RESULTS, Changes, Plugins, Results, SuiteChoice, SuiteWord
 from bench.digits import count_of
@@ -31,7 +31,7 @@ def cancel_suite(choice: SuiteChoice) -> None:
         out.say("To resume, give the same bench run command again.")
     else:
         out.say(f"Suite {suite.name} has no job in the queue.")
-    statuses = run_statuses(suite.runs, choice.results, pool_of.load(choice.results))
+    statuses = run_statuses(suite.runs, choice.results, pools.load(choice.results))
     running = sum(status.word == "running" and not status.job for status in statuses.values())
     if running:
         out.say(f"To stop {count_of(running, 'run')} of a local `bench run`, press Ctrl-C in its terminal.")

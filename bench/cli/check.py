@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from bench import check as checks
-from bench import results as pool_of
+from bench import results as pools
 from bench.check import changes as changes_of
 from bench.check import claims as claims_of
 from bench.check.junit import junit as junit_xml
@@ -114,7 +114,7 @@ def check_suite(choice: SuiteChoice, options: CheckOptions) -> int:
     against = changes_of.read(options.against) if options.against else None
     # Claims are read before results: a mistake in the file matters more than results that are missing.
     claims = claims_of.load(claims_of.path_for(suite.path), suite)
-    pool = pool_of.load(pool_of.require(results))
+    pool = pools.load(pools.require(results))
     verdicts = verdicts_on(claims, suite, results, pool, allow_synthetic=options.allow_synthetic)
     file = _last_check_file(results, suite)
     last = _last_check(file)
@@ -174,7 +174,7 @@ def verdicts_on(
     claims: claims_of.Claims,
     suite: Suite,
     results: Path,
-    pool: pool_of.Pool,
+    pool: pools.Pool,
     *,
     allow_synthetic: bool = False,
 ) -> list[checks.Verdict]:
@@ -185,7 +185,7 @@ def verdicts_on(
 
 def _last_check_file(results: Path, suite: Suite) -> Path:
     """The file with the last check of a suite on these results."""
-    return results / pool_of.STATE / "checks" / f"{suite.name}.json"
+    return results / pools.STATE / "checks" / f"{suite.name}.json"
 
 
 def _last_check(file: Path) -> dict[str, Any]:

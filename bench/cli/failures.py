@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from bench import results as pool_of
+from bench import results as pools
 from bench.cli import printing
 from bench.cli.arguments import (
     RESULTS,
@@ -63,8 +63,8 @@ class _Failed:
 def show_failures(choice: SuiteChoice, as_json: bool = False) -> int:
     """Print the failed runs of a suite, the most frequent cause first; return their number."""
     suite, results = choice.load(), choice.results
-    pool = pool_of.load(results)
-    planned = plan(suite, results, pool, Speeds(pool_of.Pool()), ask_queue(results))
+    pool = pools.load(results)
+    planned = plan(suite, results, pool, Speeds(pools.Pool()), ask_queue(results))
     causes: dict[Cause, list[_Failed]] = defaultdict(list)
     for entry in choice.chosen(suite, planned):
         if entry.status.word == "failed":

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench import plugins
-from bench import results as pool_of
+from bench import results as pools
 from bench import suite as suites
 from bench.cli import printing
 from bench.cli.arguments import (
@@ -59,7 +59,7 @@ def command(
 def show_plan(choice: SuiteChoice, as_json: bool, only_summary: bool = False) -> None:
     """Print the plan of a suite, or only its totals."""
     suite, results = choice.load(), choice.results
-    pool = pool_of.load(results)
+    pool = pools.load(results)
     speeds = known_speeds(pool, results)
     everything = plan(suite, results, pool, speeds)
     planned = stacked(choice.chosen(suite, everything), results, speeds)
@@ -81,7 +81,7 @@ def show_plan(choice: SuiteChoice, as_json: bool, only_summary: bool = False) ->
         out.say(problem, style="yellow")
 
 
-def known_speeds(pool: pool_of.Pool, results: Path) -> Speeds:
+def known_speeds(pool: pools.Pool, results: Path) -> Speeds:
     """Speeds measured on this machine's device, or else on the device that was measured most."""
     name, kind = local_device()
     measured = records.load(results, pool.problems)
@@ -91,14 +91,14 @@ def known_speeds(pool: pool_of.Pool, results: Path) -> Speeds:
     return local if local or not elsewhere else elsewhere
 
 
-def say_outdated(planned: list[Planned], pool: pool_of.Pool, out: printing.Output) -> None:
+def say_outdated(planned: list[Planned], pool: pools.Pool, out: printing.Output) -> None:
     """Warn of results that another version of a plugin made."""
     results = [pool.runs[entry.run.id] for entry in planned if entry.run.id in pool.runs]
     for line in plugins.outdated(result.provenance.plugins or [] for result in results):
         out.say(line, style="yellow")
 
 
-def withdrawn_lines(suite: suites.Suite, pool: pool_of.Pool) -> list[str]:
+def withdrawn_lines(suite: suites.Suite, pool: pools.Pool) -> list[str]:
     """The withdrawn results of a suite, in a line per reason."""
     ids = {key for run in suite.runs for key in (run.id, run.task_id)} if pool.withdrawn else set()
     return withdrawn.lines(pool.withdrawn, {*pool.runs, *pool.baselines}, ids)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from bench import results as pool_of
+from bench import results as pools
 from bench.cli import printing
 from bench.cli.arguments import (
     KERNELS_HELP,
@@ -196,7 +196,7 @@ class Work:
     """
 
     suite: Suite
-    pool: pool_of.Pool
+    pool: pools.Pool
     speeds: Speeds
     queue: Queue
     chosen: list[Planned]
@@ -239,7 +239,7 @@ def _work(
 ) -> Work:
     """Read the suite and its results, and find what is left to do."""
     suite, results = choice.load(), choice.results
-    pool = pool_of.load(results)
+    pool = pools.load(results)
     speeds = _speeds(pool, results, options, site)
     for problem in pool.problems:
         out.say(problem, style="yellow")
@@ -293,7 +293,7 @@ def _run_here(
     deadline = None if options.seconds is None else Deadline.of(options.seconds, todo, len(workers))
     cautious = cautious_seconds(todo, len(workers), work.speeds.kind)
     confirm(cautious if options.seconds is None else min(cautious, options.seconds), cost, options.yes)
-    pool_of.check_writable(results, [pool_of.path_of(results, entry.run) for entry in todo])
+    pools.check_writable(results, [pools.path_of(results, entry.run) for entry in todo])
     if options.retry:
         forget_failures(jobs, results)
     order = Order(results.absolute(), tuple(entry.run.id for entry in todo), code_identity())
@@ -322,13 +322,13 @@ def _longest_first(jobs: list[Job], todo: list[Planned], kind: str) -> list[Job]
     return sorted(jobs, key=place)
 
 
-def _without_weights(chosen: list[Planned], pool: pool_of.Pool) -> int:
+def _without_weights(chosen: list[Planned], pool: pools.Pool) -> int:
     """Number of runs that have finished and whose weights were not kept."""
     results = (pool.runs[entry.run.id] for entry in chosen if entry.run.id in pool.runs)
     return sum(result.finished and result.provenance.weights is None for result in results)
 
 
-def _speeds(pool: pool_of.Pool, results: Path, options: RunOptions, site: Site | None) -> Speeds:
+def _speeds(pool: pools.Pool, results: Path, options: RunOptions, site: Site | None) -> Speeds:
     """Speeds of the device that will train.
 
     For a cluster this is the device that was measured most, if possible of the kind that its jobs ask for.
@@ -351,7 +351,7 @@ def _todo(chosen: list[Planned], options: RunOptions) -> list[Planned]:
     return todo[: options.limit]
 
 
-def _baselines(todo: list[Planned], chosen: list[Planned], pool: pool_of.Pool) -> list[Baselines]:
+def _baselines(todo: list[Planned], chosen: list[Planned], pool: pools.Pool) -> list[Baselines]:
     """The missing baselines of the tasks to train; if no run is left to train, those of all chosen tasks."""
     tasks = {entry.run.task_id: entry.run for entry in (todo or chosen)}
     return [

@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from bench import results as pool_of
+from bench import results as pools
 from bench import suite as suites
 from bench.cli import printing
 from bench.cli.arguments import (
@@ -92,14 +92,14 @@ class _View:
 
     suite: suites.Suite
     choice: SuiteChoice
-    pool: pool_of.Pool
+    pool: pools.Pool
     queue: Queue
     planned: list[Planned]
 
     @classmethod
     def of(cls, suite: suites.Suite, choice: SuiteChoice) -> _View:
         results = choice.results
-        queue, pool = ask_queue(results), pool_of.load(results)
+        queue, pool = ask_queue(results), pools.load(results)
         planned = plan(suite, results, pool, known_speeds(pool, results), queue)
         return cls(suite, choice, pool, queue, choice.chosen(suite, planned))
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import plugins
-from bench import results as pool_of
+from bench import results as pools
 from bench.dispatch.job import Baselines, Job, Machine, Seat, is_done
 from bench.dispatch.members import StackMembers, no_room
 from bench.dispatch.order import Order
@@ -206,7 +206,7 @@ class _Worker:
         with self.stop.at_once():
             value = baselines(job.task, job.task_id, job.evaluation_prompts)
         record_plugins(value, job.task)
-        pool_of.store(pool_of.path_of_baselines(results, job.task.name, job.task_id), value, folder.path)
+        pools.store(pools.path_of_baselines(results, job.task.name, job.task_id), value, folder.path)
         folder.clear()
 
     def _train_all(self, stack: Stack, place: int) -> None:
