@@ -133,8 +133,8 @@ class _Worker:
         """Compute this process's rows of the leader's runs, until the leader has no more runs."""
         import torch
 
-        from bench.train.loop import TrainingOptions
-        from bench.train.parallel import END_OF_RUNS, LeaderSilent, follow
+        from bench.train.loop import TrainingOptions, follow
+        from bench.train.parallel import END_OF_RUNS, LeaderSilent
 
         assert self.group is not None
         options = TrainingOptions(torch.device(self.machine.device), self.machine.kernels, group=self.group)
