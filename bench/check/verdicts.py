@@ -197,7 +197,8 @@ def _depends_on_choice(
     members = list(zip(claim.names, claim.quantities, strict=True))
     for place, (member, quantity) in enumerate(members):
         for alternative in sorted(
-            measurements[place].alternatives, key=lambda one: (not one.is_equal, one.candidate)
+            measurements[place].alternatives,
+            key=lambda alternative: (not alternative.is_equal, alternative.candidate),
         ):
             try:
                 other = _measured(claim, quantity, results, alternative)

@@ -100,12 +100,12 @@ class Group:
                 it. The leader then counts as lost.
         """
         key, began = f"told/{self._messages}", time.monotonic()
-        asked = math.inf
+        stop_time = math.inf
         while not self.store.check([key]):
             now = time.monotonic()
             if self.asked_to_stop():
-                asked = min(asked, now)
-            if now - asked > LAST_MESSAGE_SECONDS:
+                stop_time = min(stop_time, now)
+            if now - stop_time > LAST_MESSAGE_SECONDS:
                 self.lost = True
                 raise LeaderSilent
             time.sleep(0.001 if now - began < 5 else 0.05)
