@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,7 +30,7 @@ from bench.cli.printing import Column
 from bench.cli.run_list import show_runs
 from bench.digits import count_of
 from bench.dispatch.status import WORDS
-from bench.environment import gpu_memory_mib, local_device
+from bench.environment import cpu_name, gpu_memory_mib, local_device
 from bench.errors import UserError
 from bench.plan.planned import Planned, Total, plan, stacked
 from bench.plan.time import Speeds
@@ -83,12 +83,17 @@ def show_plan(choice: SuiteChoice, as_json: bool, only_summary: bool = False) ->
 
 def known_speeds(pool: pools.Pool, results: Path) -> Speeds:
     """Speeds measured on this machine's device, or else on the device that was measured most."""
-    name, kind = local_device()
     measured = records.load(results, pool.problems)
-    memory = min(gpu_memory_mib(), default=None) if kind == "gpu" else None
-    local = Speeds(pool, name, kind, measured, memory)
-    elsewhere = Speeds(pool, None, kind, measured)
+    local = local_speeds(pool, measured)
+    elsewhere = Speeds(pool, None, local.kind, measured)
     return local if local or not elsewhere else elsewhere
+
+
+def local_speeds(pool: pools.Pool, measured: Sequence[records.Record], device: str = "auto") -> Speeds:
+    """Speeds measured on this machine's device: on its processor if `device` is "cpu"."""
+    name, kind = (cpu_name(), "cpu") if device == "cpu" else local_device()
+    memory = min(gpu_memory_mib(), default=None) if kind == "gpu" else None
+    return Speeds(pool, name, kind, measured, memory)
 
 
 def say_outdated(planned: list[Planned], pool: pools.Pool, out: printing.Output) -> None:

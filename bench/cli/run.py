@@ -36,7 +36,7 @@ from bench.cli.outcome import (
     say_failed,
     say_states,
 )
-from bench.cli.plan import say_outdated
+from bench.cli.plan import local_speeds, say_outdated
 from bench.cli.progress import follow
 from bench.cli.run_options import RunOptions, check_kernels, check_options, check_spread
 from bench.cli.signals import Terminated, exit_code
@@ -54,7 +54,7 @@ from bench.dispatch.slurm.site import Site, load_site
 from bench.dispatch.slurm.submit import SlurmOptions
 from bench.dispatch.stacking import companions_in_stacks
 from bench.dispatch.status import Queue
-from bench.environment import code_identity, cpu_name, gpu_memory_mib, local_device
+from bench.environment import code_identity
 from bench.errors import UserError
 from bench.plan.memory import Memories
 from bench.plan.planned import Planned, longest_first, plan, stacked
@@ -337,9 +337,7 @@ def _speeds(pool: pools.Pool, results: Path, options: RunOptions, site: Site | N
     if site is not None:
         kind = "gpu" if site.wants_gpus else "cpu"
         return Speeds(pool, most_measured(pool, measured, kind), kind, measured, site.gpu_memory_mib)
-    name, kind = (cpu_name(), "cpu") if options.device == "cpu" else local_device()
-    memory = min(gpu_memory_mib(), default=None) if kind == "gpu" else None
-    return Speeds(pool, name, kind, measured, memory)
+    return local_speeds(pool, measured, options.device)
 
 
 def _todo(chosen: list[Planned], options: RunOptions) -> list[Planned]:
