@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import importlib.util
 import subprocess
@@ -20,6 +21,12 @@ from synthetic import write_pool
 from bench import suite as suites
 
 FILES = sorted((ROOT / "bench").rglob("*.py"))
+
+
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
 
 MAY_IMPORT = {
     # Ground: knows nothing of bench.
@@ -145,7 +152,7 @@ def imports_of(path: Path) -> Iterator[Import]:
         for child in ast.iter_child_nodes(node):
             yield from walk(child, at_import and not deferred)
 
-    yield from walk(ast.parse(path.read_text(encoding="utf-8")), True)
+    yield from walk(tree_of(path), True)
 
 
 IMPORTS = [each for path in FILES for each in imports_of(path)]
@@ -235,7 +242,7 @@ def callers(*functions: str) -> set[str]:
     return {
         module_name(path)
         for path in FILES
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(tree_of(path))
         if isinstance(node, ast.Call) and ast.unparse(node.func) in functions
     }
 
@@ -249,7 +256,7 @@ def test_only_the_commands_exit_and_print() -> None:
 
 
 def test_every_module_says_what_it_is_for() -> None:
-    trees = {module_name(path): ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+    trees = {module_name(path): tree_of(path) for path in FILES}
     assert [name for name, tree in trees.items() if tree.body and not ast.get_docstring(tree)] == []
 
 
@@ -269,7 +276,7 @@ def test_what_others_call_is_documented(module: str) -> None:
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     bare = [
         node.name
-        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        for node in tree_of(file).body
         if isinstance(node, ast.FunctionDef | ast.ClassDef)
         and not node.name.startswith("_")
         and not ast.get_docstring(node)
@@ -333,7 +340,7 @@ def test_public_classes_have_names_of_their_own() -> None:
     """One word for one thing: two public classes of one name would be mistaken for each other."""
     owners: dict[str, list[str]] = {}
     for path in FILES:
-        for node in ast.parse(path.read_text("utf-8")).body:
+        for node in tree_of(path).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 owners.setdefault(node.name, []).append(module_name(path))
     assert len(owners) > 100
