@@ -60,19 +60,19 @@ def matching(
     if not terms.split():  # an unset variable of a shell; it must not mean everything
         raise UserError(f"the filter is empty, expected field=pattern{_example('', candidates, fields)}")
     for term in terms.split():
-        key, wanted = _parsed(term, candidates, fields)
+        key, patterns = _parsed(term, candidates, fields)
         valid = list((words or {}).get(key, ()))
-        if len(wanted) > 1:
+        if len(patterns) > 1:
             _refuse_strays(
-                key, wanted, list(dict.fromkeys([*_values(candidates, fields[key]), *valid])), whole
+                key, patterns, list(dict.fromkeys([*_values(candidates, fields[key]), *valid])), whole
             )
         before = chosen
-        chosen = [candidate for candidate in before if _matches(fields[key](candidate), wanted.values())]
+        chosen = [candidate for candidate in before if _matches(fields[key](candidate), patterns.values())]
         if not chosen:
             values = _values(before, fields[key])
             right = valid or values
-            suggestion = did_you_mean(",".join(wanted), right) if len(right) <= MOST_LISTED else ""
-            if values and set(wanted) <= set(valid):
+            suggestion = did_you_mean(",".join(patterns), right) if len(right) <= MOST_LISTED else ""
+            if values and set(patterns) <= set(valid):
                 suggestion = f"; {key} is now {' or '.join(values)}"
             raise UserError(f"filter '{terms}' matches none of {whole}: no {term}{suggestion}")
     return chosen
@@ -132,9 +132,9 @@ def _same(word: str, valid: Iterable[str]) -> str | None:
     return word if _matches(valid, [word]) else None
 
 
-def _refuse_strays(key: str, wanted: Mapping[str, str], values: Collection[str], whole: str) -> None:
+def _refuse_strays(key: str, patterns: Mapping[str, str], values: Collection[str], whole: str) -> None:
     """Refuse a list of patterns of which one matches nothing: it would be left out in silence."""
-    for written, pattern in wanted.items():
+    for written, pattern in patterns.items():
         if not _matches(values, [pattern]):
             suggestion = did_you_mean(written, values) if len(values) <= MOST_LISTED else ""
             raise UserError(f"filter: none of {whole} has {key}={written}{suggestion}")

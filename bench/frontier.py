@@ -142,8 +142,8 @@ class DrawnFrontiers:
         exact = (place == 0) | (after == 0) | (after == errors)
         fewer, more = self._budgets[self._last[draws, left]], self._budgets[place]
         # Where no line is needed, errors may be 0, which has no logarithm. They are replaced by 1.
-        start, end, wanted = (np.where(exact, 1.0, values) for values in (before, after, errors))
-        between = all_interpolated(start, fewer, end, more, wanted)
+        start, end, targets = (np.where(exact, 1.0, values) for values in (before, after, errors))
+        between = all_interpolated(start, fewer, end, more, targets)
         reached = np.where(exact, more, between)
         return np.where((self.best <= errors) & (errors <= self._lowest[:, 0]), reached, np.nan)
 

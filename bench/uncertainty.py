@@ -203,7 +203,7 @@ class SeedErrors:
 
     def _unlimited(self, training: bool) -> Floats:
         """Draws without the limits, and without errors that no prompt has shown."""
-        values = self._over_prompts()
+        values = self._over_prompts
         through_training = self.variances[0]
         if not training or through_training == 0:
             return values
@@ -214,8 +214,9 @@ class SeedErrors:
         # On a log scale an error stays above 0, and a ratio of errors is a difference. exp(±700) is finite.
         return np.asarray(values * np.exp(np.clip(deviations / self.mean, -700, 700)))
 
+    @cached_property
     def _over_prompts(self) -> Floats:
-        """Draws of the mean error of these models on other prompts."""
+        """Draws of the mean error of these models on other prompts, (DRAWS,). Do not change them."""
         if self.per_prompt is None:
             normal = _generator(self.key, "prompts").standard_normal(DRAWS)
             if self.steps is not None:

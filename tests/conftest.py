@@ -89,6 +89,14 @@ def own_output(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.cli.stdout._reserved", None)
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without the encoding of figures, which takes most of their time."""
+    svg = b'<svg viewBox="0 0 486 200"><g id="part"/><path id="p1"/><use href="#p1"/></svg>'
+    files = {"svg": svg, "png": b"png", "pdf": b"pdf"}
+    monkeypatch.setattr("bench.report.write.all_encoded", lambda figures: dict.fromkeys(figures, files))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the tests that mostly wait, for a Slurm: others use the cores meanwhile."""
     items.sort(key=lambda item: item.get_closest_marker("slurm") is None)

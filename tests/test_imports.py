@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import importlib.util
 import subprocess
@@ -20,6 +21,12 @@ from synthetic import write_pool
 from bench import suite as suites
 
 FILES = sorted((ROOT / "bench").rglob("*.py"))
+
+
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
 
 MAY_IMPORT = {
     # Ground: knows nothing of bench.
@@ -145,11 +152,19 @@ def imports_of(path: Path) -> Iterator[Import]:
         for child in ast.iter_child_nodes(node):
             yield from walk(child, at_import and not deferred)
 
-    yield from walk(ast.parse(path.read_text(encoding="utf-8")), True)
+    yield from walk(tree_of(path), True)
 
 
-IMPORTS = [each for path in FILES for each in imports_of(path)]
-INSIDE = [each for each in IMPORTS if each.target.startswith("bench.")]
+@functools.cache
+def all_imports() -> list[Import]:
+    """Every import of bench. Read by the tests, because every process of the tests collects them all."""
+    return [each for path in FILES for each in imports_of(path)]
+
+
+@functools.cache
+def inner_imports() -> list[Import]:
+    """Every import of bench by bench."""
+    return [each for each in all_imports() if each.target.startswith("bench.")]
 
 
 def within(module: str, name: str) -> bool:
@@ -163,7 +178,7 @@ def test_every_module_has_its_row_in_the_table() -> None:
 
 def test_modules_import_what_the_table_allows_and_nothing_else() -> None:
     strays = []
-    for each in INSIDE:
+    for each in inner_imports():
         target, top = each.target.removeprefix("bench."), each.importer.partition(".")[0]
         allowed = [top, *MAY_IMPORT[top].split()] if top else LAZY.split()
         if not any(within(target, name) for name in allowed):
@@ -179,7 +194,7 @@ def test_the_table_goes_one_way() -> None:
 
 
 def test_the_table_allows_nothing_that_is_not_used() -> None:
-    used = {(each.importer.partition(".")[0], each.target.removeprefix("bench.")) for each in INSIDE}
+    used = {(each.importer.partition(".")[0], each.target.removeprefix("bench.")) for each in inner_imports()}
     idle = [
         f"{top} may import {name}"
         for top, row in MAY_IMPORT.items()
@@ -191,7 +206,7 @@ def test_the_table_allows_nothing_that_is_not_used() -> None:
 
 def test_no_two_modules_need_each_other_to_be_imported() -> None:
     graph: dict[str, set[str]] = {module: set() for module in MODULES}
-    for each in INSIDE:
+    for each in inner_imports():
         if each.at_import:
             graph[each.importer].add(each.target.removeprefix("bench."))
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError on a circle
@@ -200,20 +215,20 @@ def test_no_two_modules_need_each_other_to_be_imported() -> None:
 @pytest.mark.parametrize("package", ["models", "kernels"])
 def test_settings_and_what_they_build_do_not_import_each_other_even_later(package: str) -> None:
     graph: dict[str, set[str]] = {module: set() for module in MODULES if within(module, package)}
-    for each in INSIDE:
+    for each in inner_imports():
         if within(each.importer, package):
             graph[each.importer].add(each.target.removeprefix("bench."))
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError on a circle
 
 
 def test_what_knows_slurm_is_in_one_package() -> None:
-    users = {each.importer for each in INSIDE if within(each.target, "bench.dispatch.slurm")}
+    users = {each.importer for each in inner_imports() if within(each.target, "bench.dispatch.slurm")}
     core = {user for user in users if within(user, "dispatch") and not within(user, "dispatch.slurm")}
     assert core == {"dispatch.slurm_job"}  # the name in pickles of earlier versions
 
 
 def test_torch_is_loaded_by_those_who_compute_with_it() -> None:
-    torch = {each.importer for each in IMPORTS if within(each.target, "torch") and each.at_import}
+    torch = {each.importer for each in all_imports() if within(each.target, "torch") and each.at_import}
     patterns = [f"{top}.{name}" for top, row in TORCH_AT_IMPORT.items() for name in row.split()]
     others = [name for name in torch if not any(fnmatch(name, pattern) for pattern in patterns)]
     assert others == [], "plans and reports read these modules: `from bench.lazy import torch` loads it late"
@@ -224,7 +239,7 @@ def test_figures_and_frames_are_loaded_by_the_report_alone() -> None:
     heavy = ("pandas", "matplotlib", "seaborn", "jinja2")
     users = {
         each.importer
-        for each in IMPORTS
+        for each in all_imports()
         if each.at_import and any(within(each.target, name) for name in heavy)
     }
     assert {user.partition(".")[0] for user in users} == {"report"}
@@ -235,7 +250,7 @@ def callers(*functions: str) -> set[str]:
     return {
         module_name(path)
         for path in FILES
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(tree_of(path))
         if isinstance(node, ast.Call) and ast.unparse(node.func) in functions
     }
 
@@ -248,10 +263,9 @@ def test_only_the_commands_exit_and_print() -> None:
     assert callers("print") <= {"cli", *into_logs.split()}
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_name)
-def test_a_module_says_what_it_is_for(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert not text.strip() or ast.get_docstring(ast.parse(text)), "opens with no docstring"
+def test_every_module_says_what_it_is_for() -> None:
+    trees = {module_name(path): tree_of(path) for path in FILES}
+    assert [name for name, tree in trees.items() if tree.body and not ast.get_docstring(tree)] == []
 
 
 FACE = (
@@ -270,7 +284,7 @@ def test_what_others_call_is_documented(module: str) -> None:
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     bare = [
         node.name
-        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        for node in tree_of(file).body
         if isinstance(node, ast.FunctionDef | ast.ClassDef)
         and not node.name.startswith("_")
         and not ast.get_docstring(node)
@@ -334,7 +348,7 @@ def test_public_classes_have_names_of_their_own() -> None:
     """One word for one thing: two public classes of one name would be mistaken for each other."""
     owners: dict[str, list[str]] = {}
     for path in FILES:
-        for node in ast.parse(path.read_text("utf-8")).body:
+        for node in tree_of(path).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 owners.setdefault(node.name, []).append(module_name(path))
     assert len(owners) > 100

@@ -23,6 +23,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from bench.check.equivalence import MeanComparison
 from bench.check.measurement import SOURCES, Measurement, Source
 from bench.check.quantity import Quantity
+from bench.check.verdict import Operation
 from bench.check.wording import in_words, is_of_the_same_runs, number_in_words, runs_in_words
 from bench.digits import count_of
 from bench.frozen import Frozen
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 Text = Annotated[str, Field(min_length=1)]
 Holds = npt.NDArray[np.bool_]
 Interval = tuple[float, float]
+Sides = tuple[Quantity, ...]
+"""A quantity, and its reference if it has one."""
 ROUNDING = 1e-9
 """Relative. A value that exceeds a tolerance by less is within it: decimals are not exact in binary."""
 CONFIDENCE = 0.95
@@ -186,7 +189,7 @@ class Claim(Frozen):
     """A statement and the results that would confirm it. Each kind of claim adds its own fields.
 
     A kind states `kind`, its fields, `expected` and `judge`; if draws judge it, also `parts`; if it compares
-    several quantities, also `members`.
+    several quantities, also `members` and `lower_pairs`.
 
     Attributes:
         statement: the claim in words.
@@ -282,6 +285,23 @@ class Claim(Frozen):
     def compares(self) -> bool:
         """Whether the claim compares models, some of which must have learned something."""
         return self.relative or any(len(quantity.operands) > 1 for quantity in self.quantities)
+
+    @property
+    def operation(self) -> Operation | None:
+        """What the measured value is of two numbers; None if it is one number, or counts statements."""
+        return "ratio" if self.measure.relative_to else "difference" if self.measure.minus else None
+
+    @property
+    def favours_subject(self) -> bool | None:
+        """Whether a ratio or a difference is claimed to be below that of equals; None if neither way."""
+        return None
+
+    def lower_pairs(self) -> Sequence[tuple[Sides, Sides]]:
+        """Pairs of numbers of which the first is claimed to be the lower, for results that reverse them."""
+        if self.favours_subject is None or not (self.measure.relative_to or self.measure.minus):
+            return []
+        subject, reference = ((operand,) for operand in self.measure.operands)
+        return [(subject, reference) if self.favours_subject else (reference, subject)]
 
     @abstractmethod
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:

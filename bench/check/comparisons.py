@@ -6,19 +6,13 @@ count, a ratio with a bound, a difference.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.check.claim import Claim
+from bench.check.claim import Sides
 from bench.check.claims import Claims
-from bench.check.kinds.bound import BoundClaim
-from bench.check.kinds.count import CountClaim
-from bench.check.kinds.order import OrderClaim
-from bench.check.kinds.trend import TrendClaim
-from bench.check.kinds.value import ValueClaim
-from bench.check.quantity import PLAIN, Quantity, runs_of
+from bench.check.quantity import PLAIN, runs_of
 from bench.run import Run, value_of
 
 if TYPE_CHECKING:
@@ -104,36 +98,9 @@ def comparisons(claims: Claims, suite: Suite) -> list[StatedComparison]:
         comparison
         for name, claim in claims.claims.items()
         if name not in claims.awaiting
-        for low, high in _pairs(claim)
+        for low, high in claim.lower_pairs()
         if (comparison := _comparison(name, low, high, suite)) is not None
     ]
-
-
-Sides = tuple[Quantity, ...]
-"""A quantity, and its reference if it has one."""
-
-
-def _pairs(claim: Claim) -> Iterator[tuple[Sides, Sides]]:
-    """Pairs of which the claim states that the first is the lower."""
-    operands = [quantity.operands for quantity in claim.quantities]
-    if isinstance(claim, TrendClaim):
-        yield from itertools.combinations(operands, 2)
-    elif isinstance(claim, OrderClaim | CountClaim):
-        yield from claim.pairs(operands)
-    elif isinstance(claim, BoundClaim | ValueClaim) and len(operands[0]) == 2:
-        subject, reference = ((operand,) for operand in operands[0])
-        if is_lower := _states_lower(claim):
-            yield subject, reference
-        elif is_lower is not None:
-            yield reference, subject
-
-
-def _states_lower(claim: BoundClaim | ValueClaim) -> bool | None:
-    """Whether a ratio or a difference is stated to favour its subject; None if it states equality."""
-    if isinstance(claim, BoundClaim):
-        return claim.bound.at_most is not None
-    equal = 1.0 if claim.measure.relative_to else 0.0
-    return None if claim.value.expected == equal else claim.value.expected < equal
 
 
 def _comparison(claim: str, low: Sides, high: Sides, suite: Suite) -> StatedComparison | None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
 import numpy as np
 from pydantic import Field
 
-from bench.check.claim import Claim, Holds, Interval, Judgement, deciding_interval
+from bench.check.claim import Claim, Holds, Interval, Judgement, Sides, deciding_interval
 from bench.check.measurement import Measurement, ratio_of, ratios
+from bench.check.verdict import Operation
 from bench.check.wording import runs_in_words
 from bench.uncertainty import Floats
 
@@ -55,6 +56,9 @@ class SlackClaim(Claim):
     def pairs(self, members: Iterable[T]) -> list[tuple[T, T]]:
         """The pairs of members that are compared; the first of a pair is claimed to be the lower."""
 
+    def lower_pairs(self) -> Sequence[tuple[Sides, Sides]]:
+        return self.pairs([quantity.operands for quantity in self.quantities])
+
     def parts(self, values: Floats) -> Holds:
         return np.stack([self.below(low, high) for low, high in self.pairs(values.T)])
 
@@ -74,6 +78,10 @@ class SlackClaim(Claim):
 
 class RatioClaim(SlackClaim):
     """A claim whose value is the largest ratio of a lower member to a higher one."""
+
+    @property
+    def operation(self) -> Operation:
+        return "ratio"
 
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
         decision = self.decided(measurements)

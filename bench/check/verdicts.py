@@ -35,7 +35,7 @@ from bench.check.measurement import Alternative, Measurement, combine, finite
 from bench.check.numbers import NotMeasured
 from bench.check.quantity import Quantity, runs_of
 from bench.check.readiness import incomparable, missing
-from bench.check.verdict import Operation, Verdict, Word
+from bench.check.verdict import Verdict, Word
 from bench.digits import count_of
 from bench.results import Pool
 from bench.results.mixtures import mixtures
@@ -99,16 +99,7 @@ def _verdict(name: str, claim: Claim, results: _Results, awaits: str | None) -> 
         return _unjudged(name, claim, "missing", f"not planned yet: {awaits}", ())
     verdict = _verdict_on_runs(name, claim, results)
     runs = runs_of(claim.quantities[0].operands[0], results.suite)
-    return replace(verdict, quantity=claim.number_in_words(runs), operation=_operation(claim))
-
-
-def _operation(claim: Claim) -> Operation | None:
-    """`Verdict.operation` of a claim about runs."""
-    if claim.kind in ("order", "trend", "equivalent"):
-        return "ratio"
-    if claim.kind not in ("bound", "value"):
-        return None
-    return "ratio" if claim.measure.relative_to else "difference" if claim.measure.minus else None
+    return replace(verdict, quantity=claim.number_in_words(runs), operation=claim.operation)
 
 
 def _verdict_on_runs(name: str, claim: Claim, results: _Results) -> Verdict:
@@ -211,7 +202,8 @@ def _depends_on_choice(
     members = list(zip(claim.names, claim.quantities, strict=True))
     for place, (member, quantity) in enumerate(members):
         for alternative in sorted(
-            measurements[place].alternatives, key=lambda one: (not one.is_equal, one.candidate)
+            measurements[place].alternatives,
+            key=lambda alternative: (not alternative.is_equal, alternative.candidate),
         ):
             try:
                 other = _measured(claim, quantity, results, alternative)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from bench import results as pool_of
+from bench import results as pools
 from bench.cli import printing
 from bench.cli.arguments import RESULTS, Changes, Plugins, Results, SuiteChoice, SuiteWord
 from bench.digits import count_of
@@ -17,10 +15,10 @@ def command(suite: SuiteWord, plugin: Plugins, changes: Changes, results: Result
 
     The same `bench run` command resumes them.
     """
-    cancel_suite(SuiteChoice.of(suite, changes, results=results), results)
+    cancel_suite(SuiteChoice.of(suite, changes, results=results))
 
 
-def cancel_suite(choice: SuiteChoice, results: Path) -> None:
+def cancel_suite(choice: SuiteChoice) -> None:
     """Cancel the suite's queued and running jobs.
 
     Raises:
@@ -28,12 +26,12 @@ def cancel_suite(choice: SuiteChoice, results: Path) -> None:
     """
     suite = choice.load()
     out = printing.Output()
-    if count := cancel(results, suite.name):
+    if count := cancel(choice.results, suite.name):
         out.say(f"Cancelled {count_of(count, 'job')} of suite {suite.name}. Running jobs save first.")
         out.say("To resume, give the same bench run command again.")
     else:
         out.say(f"Suite {suite.name} has no job in the queue.")
-    statuses = run_statuses(suite.runs, results, pool_of.load(results))
+    statuses = run_statuses(suite.runs, choice.results, pools.load(choice.results))
     running = sum(status.word == "running" and not status.job for status in statuses.values())
     if running:
         out.say(f"To stop {count_of(running, 'run')} of a local `bench run`, press Ctrl-C in its terminal.")

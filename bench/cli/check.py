@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from bench import check as checks
-from bench import results as pool_of
+from bench import results as pools
 from bench.check import changes as changes_of
 from bench.check import claims as claims_of
 from bench.check.junit import junit as junit_xml
@@ -97,10 +97,10 @@ def command(
     are missing, undecided or not comparable, or no model can reproduce any. 3: the suite or its claims file
     is wrong. With --null or --reversed: 0, whatever passes.
     """
-    choice = SuiteChoice.of(suite, changes)
+    choice = SuiteChoice.of(suite, changes, results=results)
     if not (null or reverse):
         options = CheckOptions(as_json, junit, against, allow_synthetic, verbose)
-        raise typer.Exit(check_suite(choice, results, options))
+        raise typer.Exit(check_suite(choice, options))
     if null and reverse:
         raise UserError("check: --null and --reversed are two worlds: give only one of them")
     if junit or against:
@@ -108,13 +108,13 @@ def command(
     try_claims(choice, null=null, as_json=as_json, verbose=verbose)
 
 
-def check_suite(choice: SuiteChoice, results: Path, options: CheckOptions) -> int:
+def check_suite(choice: SuiteChoice, options: CheckOptions) -> int:
     """Print the verdicts and return the exit code."""
-    suite = choice.load()
+    suite, results = choice.load(), choice.results
     against = changes_of.read(options.against) if options.against else None
     # Claims are read before results: a mistake in the file matters more than results that are missing.
     claims = claims_of.load(claims_of.path_for(suite.path), suite)
-    pool = pool_of.load(pool_of.require(results))
+    pool = pools.load(pools.require(results))
     verdicts = verdicts_on(claims, suite, results, pool, allow_synthetic=options.allow_synthetic)
     file = _last_check_file(results, suite)
     last = _last_check(file)
@@ -174,7 +174,7 @@ def verdicts_on(
     claims: claims_of.Claims,
     suite: Suite,
     results: Path,
-    pool: pool_of.Pool,
+    pool: pools.Pool,
     *,
     allow_synthetic: bool = False,
 ) -> list[checks.Verdict]:
@@ -185,7 +185,7 @@ def verdicts_on(
 
 def _last_check_file(results: Path, suite: Suite) -> Path:
     """The file with the last check of a suite on these results."""
-    return results / pool_of.STATE / "checks" / f"{suite.name}.json"
+    return results / pools.STATE / "checks" / f"{suite.name}.json"
 
 
 def _last_check(file: Path) -> dict[str, Any]:

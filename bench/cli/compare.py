@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from bench import results as pool_of
+from bench import results as pools
 from bench.cli import printing
 from bench.cli.arguments import Json
 from bench.cli.printing import Column
@@ -62,10 +62,10 @@ def compare_folders(before: Path, after: Path, tolerance: float, every: bool, as
     Raises:
         UserError: a folder does not exist, or has no result.
     """
-    pools = [pool_of.load(pool_of.require(folder)) for folder in (before, after)]
-    comparisons = comparing.compare(pools[0], pools[1], tolerance)
+    compared = [pools.load(pools.require(folder)) for folder in (before, after)]
+    comparisons = comparing.compare(compared[0], compared[1], tolerance)
     counts: Counter[str] = Counter(comparison.word for comparison in comparisons)
-    only = [len(pools[index].runs) - len(comparisons) for index in (0, 1)]
+    only = [len(compared[index].runs) - len(comparisons) for index in (0, 1)]
     code = 2 if not comparisons else int(counts["worse"] > 0)
     out = printing.Output()
     if as_json:
@@ -85,7 +85,7 @@ def compare_folders(before: Path, after: Path, tolerance: float, every: bool, as
     for folder, count in zip((before, after), only, strict=True):
         if count:
             out.say(f"{count_of(count, 'run')} only in {folder}.")
-    for pool in pools:
+    for pool in compared:
         for problem in pool.problems:
             out.say(problem, style="yellow")
     return code

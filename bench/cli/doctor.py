@@ -14,7 +14,7 @@ from rich.text import Text
 from bench import __version__
 from bench.cli import printing
 from bench.cli.arguments import Json
-from bench.cli.printing import Column
+from bench.cli.printing import VERDICT_STYLES, Column
 from bench.environment import PACKAGES, code_version, cpu_name, package_version
 from bench.errors import UserError
 from bench.kernels.backends import BACKENDS
@@ -25,7 +25,6 @@ EXTRAS = {
     "causal-conv1d": f"{BACKENDS['mamba_ssm'].install}  (official short convolution; needs nvcc and a GPU)",
     "triton": f"{BACKENDS['triton'].install}  (fused GPU kernels; CUDA builds of torch bring it)",
 }
-VERDICT_STYLES = {"agrees": "green", "disagrees": "red", "not available": "dim"}
 
 
 def command(

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from bench.cli import printing
-from bench.cli.doctor import VERDICT_STYLES
-from bench.cli.printing import Column
+from bench.cli.printing import VERDICT_STYLES, Column
 
 if TYPE_CHECKING:
     from bench.train.backends_agree import Agreement

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bench import plugins
-from bench import results as pool_of
+from bench import results as pools
 from bench.cli import printing
 from bench.cli.arguments import KERNELS_HELP, RESULTS, Json, Plugins, Results, TaskSettings
 from bench.cli.printing import Column
@@ -59,7 +59,7 @@ def command(
     changed = task_settings(settings)
     out = printing.Output()
     records = []
-    for file in pool_of.result_files(runs, results):  # all are found before the first is scored
+    for file in pools.result_files(runs, results):  # all are found before the first is scored
         record = evaluate_model(
             file, results, task=task, prompts=prompts, device=device, kernels=kernels, store=store, **changed
         )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import typer
 
-from bench import results as pool_of
+from bench import results as pools
 from bench.cli import printing
 from bench.cli.arguments import (
     RESULTS,
@@ -49,7 +48,7 @@ def command(
 
     Exit code 1: a run has failed.
     """
-    failed = show_failures(SuiteChoice.of(suite, changes, shard, results, filter), results, json)
+    failed = show_failures(SuiteChoice.of(suite, changes, shard, results, filter), json)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -61,11 +60,11 @@ class _Failed:
     record: dict[str, Any]
 
 
-def show_failures(choice: SuiteChoice, results: Path, as_json: bool = False) -> int:
+def show_failures(choice: SuiteChoice, as_json: bool = False) -> int:
     """Print the failed runs of a suite, the most frequent cause first; return their number."""
-    suite = choice.load()
-    pool = pool_of.load(results)
-    planned = plan(suite, results, pool, Speeds(pool_of.Pool()), ask_queue(results))
+    suite, results = choice.load(), choice.results
+    pool = pools.load(results)
+    planned = plan(suite, results, pool, Speeds(pools.Pool()), ask_queue(results))
     causes: dict[Cause, list[_Failed]] = defaultdict(list)
     for entry in choice.chosen(suite, planned):
         if entry.status.word == "failed":

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bench import results as pool_of
+from bench import results as pools
 from bench.cli import printing
 from bench.cli.arguments import RESULTS, Results
 from bench.cli.completion import run_ids
@@ -79,7 +79,7 @@ def _find(name: str, results: Path) -> str:
     Raises:
         UserError: no run of that name was started, or several ids begin with it.
     """
-    beginning = pool_of.id_in(name)
+    beginning = pools.id_in(name)
     logs = {path.stem for path in (results / STATE / "logs").glob("*.log")}
     submitted = {
         run
@@ -93,7 +93,7 @@ def _find(name: str, results: Path) -> str:
         run_id for run_id in run_ids if run_id.startswith(beginning)
     ]
     if not matches:
-        if any(run_id.startswith(beginning) for run_id in pool_of.load(results).runs):
+        if any(run_id.startswith(beginning) for run_id in pools.load(results).runs):
             raise UserError(f"run {beginning} has a result under {results}, but no log")
         near = did_you_mean(beginning, run_ids) if len(run_ids) < 30 else ""
         raise UserError(f"no run '{name}' was ever started under {results}{near}")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import typer
 
-from bench import results as pool_of
+from bench import results as pools
 from bench.cli import printing
 from bench.cli.arguments import SuiteChoice
 from bench.cli.signals import exit_code
@@ -82,7 +82,7 @@ def conclude(
         typer.Exit: code 1 unless every run finished or diverged; 143 if the workers were told to stop.
     """
     results = order.results
-    pool = pool_of.load(results)
+    pool = pools.load(results)
     statuses = run_statuses([entry.run for entry in todo], results, pool, ask_queue(results))
     words = Counter(status.word for status in statuses.values())
     summary = ", ".join(f"{words[word]:,} {word}" for word in WORDS if words[word])
@@ -150,7 +150,7 @@ def conclude_early(
         typer.Exit: code `UNFINISHED` if runs are left.
     """
     results = order.results
-    statuses = run_statuses([entry.run for entry in chosen], results, pool_of.load(results))
+    statuses = run_statuses([entry.run for entry in chosen], results, pools.load(results))
     left = [job for job in jobs if not is_done(job, results) and not Folder.of(results, job.id).failure()]
     if not left:
         return False

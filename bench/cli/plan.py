@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench import plugins
-from bench import results as pool_of
+from bench import results as pools
 from bench import suite as suites
 from bench.cli import printing
 from bench.cli.arguments import (
@@ -30,7 +30,7 @@ from bench.cli.printing import Column
 from bench.cli.run_list import show_runs
 from bench.digits import count_of
 from bench.dispatch.status import WORDS
-from bench.environment import gpu_memory_mib, local_device
+from bench.environment import cpu_name, gpu_memory_mib, local_device
 from bench.errors import UserError
 from bench.plan.planned import Planned, Total, plan, stacked
 from bench.plan.time import Speeds
@@ -53,13 +53,13 @@ def command(
     """List a suite's runs: id, parameters, training FLOPs, state, expected time. Starts nothing."""
     if summary and json:
         raise UserError("plan: --summary is for people and --json for scripts: give only one of them")
-    show_plan(SuiteChoice.of(suite, changes, shard, results, filter), results, json, summary)
+    show_plan(SuiteChoice.of(suite, changes, shard, results, filter), json, summary)
 
 
-def show_plan(choice: SuiteChoice, results: Path, as_json: bool, only_summary: bool = False) -> None:
+def show_plan(choice: SuiteChoice, as_json: bool, only_summary: bool = False) -> None:
     """Print the plan of a suite, or only its totals."""
-    suite = choice.load()
-    pool = pool_of.load(results)
+    suite, results = choice.load(), choice.results
+    pool = pools.load(results)
     speeds = known_speeds(pool, results)
     everything = plan(suite, results, pool, speeds)
     planned = stacked(choice.chosen(suite, everything), results, speeds)
@@ -81,24 +81,29 @@ def show_plan(choice: SuiteChoice, results: Path, as_json: bool, only_summary: b
         out.say(problem, style="yellow")
 
 
-def known_speeds(pool: pool_of.Pool, results: Path) -> Speeds:
+def known_speeds(pool: pools.Pool, results: Path) -> Speeds:
     """Speeds measured on this machine's device, or else on the device that was measured most."""
-    name, kind = local_device()
     measured = records.load(results, pool.problems)
-    memory = min(gpu_memory_mib(), default=None) if kind == "gpu" else None
-    local = Speeds(pool, name, kind, measured, memory)
-    elsewhere = Speeds(pool, None, kind, measured)
+    local = local_speeds(pool, measured)
+    elsewhere = Speeds(pool, None, local.kind, measured)
     return local if local or not elsewhere else elsewhere
 
 
-def say_outdated(planned: list[Planned], pool: pool_of.Pool, out: printing.Output) -> None:
+def local_speeds(pool: pools.Pool, measured: Sequence[records.Record], device: str = "auto") -> Speeds:
+    """Speeds measured on this machine's device: on its processor if `device` is "cpu"."""
+    name, kind = (cpu_name(), "cpu") if device == "cpu" else local_device()
+    memory = min(gpu_memory_mib(), default=None) if kind == "gpu" else None
+    return Speeds(pool, name, kind, measured, memory)
+
+
+def say_outdated(planned: list[Planned], pool: pools.Pool, out: printing.Output) -> None:
     """Warn of results that another version of a plugin made."""
     results = [pool.runs[entry.run.id] for entry in planned if entry.run.id in pool.runs]
     for line in plugins.outdated(result.provenance.plugins or [] for result in results):
         out.say(line, style="yellow")
 
 
-def withdrawn_lines(suite: suites.Suite, pool: pool_of.Pool) -> list[str]:
+def withdrawn_lines(suite: suites.Suite, pool: pools.Pool) -> list[str]:
     """The withdrawn results of a suite, in a line per reason."""
     ids = {key for run in suite.runs for key in (run.id, run.task_id)} if pool.withdrawn else set()
     return withdrawn.lines(pool.withdrawn, {*pool.runs, *pool.baselines}, ids)

@@ -26,6 +26,8 @@ STATE_STYLES = {
     "failed": "red",
     "missing": "dim",
 }
+VERDICT_STYLES = {"agrees": "green", "disagrees": "red", "not available": "dim"}
+"""Of a kernel backend, compared with the reference."""
 UNBOUNDED = 10_000
 """Width of output that does not go to a terminal: no line is broken, except in columns of prose."""
 PROSE = 60

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bench import results as pool_of
+from bench import results as pools
 from bench import suite as suites
 from bench.check import claims as claims_of
 from bench.check import findings as findings_of
@@ -64,7 +64,7 @@ def write_reports(choices: list[SuiteChoice], results: Path, reports: Path) -> N
     named = _usable(choices, unusable)
     if choices and not named:
         raise_all(unusable)
-    pool = pool_of.load(pool_of.require(results))
+    pool = pools.load(pools.require(results))
     for problem in pool.problems:
         out.say(problem, style="yellow")
     chosen = named if choices else _with_results(pool, unusable)
@@ -77,9 +77,7 @@ def write_reports(choices: list[SuiteChoice], results: Path, reports: Path) -> N
     raise_all(unusable)
 
 
-def _write(
-    suite: suites.Suite, pool: pool_of.Pool, results: Path, reports: Path, out: printing.Output
-) -> None:
+def _write(suite: suites.Suite, pool: pools.Pool, results: Path, reports: Path, out: printing.Output) -> None:
     from bench.report.write import write_report
 
     words = {run_id: status.word for run_id, status in run_statuses(suite.runs, results, pool).items()}
@@ -118,7 +116,7 @@ def _usable(choices: Iterable[SuiteChoice], unusable: list[UserError]) -> list[s
     return loaded
 
 
-def _with_results(pool: pool_of.Pool, unusable: list[UserError]) -> list[suites.Suite]:
+def _with_results(pool: pools.Pool, unusable: list[UserError]) -> list[suites.Suite]:
     """The suites of `suites/`, or those that ship, of which a run has a result."""
     folder = Path("suites")
     files = [path for path in sorted(folder.glob("*.yaml")) if shipped.is_suite(path)]

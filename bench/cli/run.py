@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from bench import results as pool_of
+from bench import results as pools
 from bench.cli import printing
 from bench.cli.arguments import (
     KERNELS_HELP,
@@ -36,9 +36,9 @@ from bench.cli.outcome import (
     say_failed,
     say_states,
 )
-from bench.cli.plan import say_outdated
+from bench.cli.plan import local_speeds, say_outdated
 from bench.cli.progress import follow
-from bench.cli.run_choices import RunChoices, check_choices, check_kernels, check_spread
+from bench.cli.run_options import RunOptions, check_kernels, check_options, check_spread
 from bench.cli.signals import Terminated, exit_code
 from bench.cli.submit import submit_order
 from bench.cli.time_limit import LAST_SECONDS, UNFINISHED, Deadline, TimeUp, seconds_of
@@ -54,7 +54,7 @@ from bench.dispatch.slurm.site import Site, load_site
 from bench.dispatch.slurm.submit import SlurmOptions
 from bench.dispatch.stacking import companions_in_stacks
 from bench.dispatch.status import Queue
-from bench.environment import code_identity, cpu_name, gpu_memory_mib, local_device
+from bench.environment import code_identity
 from bench.errors import UserError
 from bench.plan.memory import Memories
 from bench.plan.planned import Planned, longest_first, plan, stacked
@@ -158,8 +158,7 @@ def command(
         kernels = scan
     run_suite(
         SuiteChoice.of(suite, changes, shard, results, filter),
-        results,
-        RunChoices(
+        RunOptions(
             limit=limit,
             dry_run=dry_run,
             retry=retry,
@@ -197,7 +196,7 @@ class Work:
     """
 
     suite: Suite
-    pool: pool_of.Pool
+    pool: pools.Pool
     speeds: Speeds
     queue: Queue
     chosen: list[Planned]
@@ -206,7 +205,7 @@ class Work:
     jobs: list[Job]
 
 
-def run_suite(choice: SuiteChoice, results: Path, choices: RunChoices, machine: Machine) -> None:
+def run_suite(choice: SuiteChoice, options: RunOptions, machine: Machine) -> None:
     """Train the missing runs of a suite.
 
     Raises:
@@ -214,47 +213,40 @@ def run_suite(choice: SuiteChoice, results: Path, choices: RunChoices, machine: 
         typer.Exit: code 1 if runs failed, now or earlier; 130 if interrupted; `UNFINISHED` if the time of
             `--for` ended before the runs.
     """
-    check_choices(choices, machine)
-    site = load_site(choices.cluster_config) if choices.cluster == "slurm" else None
+    check_options(options, machine)
+    site = load_site(options.cluster_config) if options.cluster == "slurm" else None
     out = printing.Output()
-    work = _work(choice, results, choices, machine, site, out)
-    _say_work(work, results, machine, out)
+    work = _work(choice, options, machine, site, out)
+    _say_work(work, choice.results, machine, out)
     if not work.jobs:
         waiting = bool(work.queue.runs)
         out.print("Nothing to submit: all missing runs are queued." if waiting else "Nothing to do.")
         say_failed(work.chosen, choice, out)
         raise typer.Exit(1 if any(entry.status.word == "failed" for entry in work.chosen) else 0)
     check_kernels(machine)
-    check_spread(choices.gpus_per_run, work.todo)
-    memories = Memories(work.pool, choices.gpus_per_run)
+    check_spread(options.gpus_per_run, work.todo)
+    memories = Memories(work.pool, options.gpus_per_run)
     if site is None:
-        _run_here(work, choice, results, choices, machine, memories, out)
+        _run_here(work, choice, options, machine, memories, out)
         return
-    how = SlurmOptions(site, machine, choices.gpus_per_run, choices.snapshot)
+    slurm = SlurmOptions(site, machine, options.gpus_per_run, options.snapshot)
     cost = expected_cost(work.todo, choice, 1, work.speeds.device)
-    submit_order(
-        choice, work.suite.name, results.absolute(), work.todo, work.jobs, memories, how, choices, cost, out
-    )
+    submit_order(choice, work.suite.name, work.todo, work.jobs, memories, slurm, options, cost, out)
 
 
 def _work(
-    choice: SuiteChoice,
-    results: Path,
-    choices: RunChoices,
-    machine: Machine,
-    site: Site | None,
-    out: printing.Output,
+    choice: SuiteChoice, options: RunOptions, machine: Machine, site: Site | None, out: printing.Output
 ) -> Work:
     """Read the suite and its results, and find what is left to do."""
-    suite = choice.load()
-    pool = pool_of.load(results)
-    speeds = _speeds(pool, results, choices, site)
+    suite, results = choice.load(), choice.results
+    pool = pools.load(results)
+    speeds = _speeds(pool, results, options, site)
     for problem in pool.problems:
         out.say(problem, style="yellow")
     queue = ask_queue(results.absolute())
     planned = plan(suite, results, pool, speeds, queue, machine.stack)
     chosen = choice.chosen(suite, planned)
-    todo = stacked(_todo(chosen, choices), results, speeds, machine.stack)
+    todo = stacked(_todo(chosen, options), results, speeds, machine.stack)
     runs = [entry.run for entry in todo]
     companions = companions_in_stacks(runs, [entry.run for entry in planned], results)
     jobs: list[Job] = [*_baselines(todo, chosen, pool), *runs, *companions]
@@ -280,34 +272,33 @@ def _say_work(work: Work, results: Path, machine: Machine, out: printing.Output)
 def _run_here(
     work: Work,
     choice: SuiteChoice,
-    results: Path,
-    choices: RunChoices,
+    options: RunOptions,
     machine: Machine,
     memories: Memories,
     out: printing.Output,
 ) -> None:
     """Train on this machine, after asking if that takes long."""
-    todo, jobs = work.todo, work.jobs
-    workers = _workers(choices, machine, todo, out)
+    todo, jobs, results = work.todo, work.jobs, choice.results
+    workers = _workers(options, machine, todo, out)
     check_workers_fit(workers, todo, memories, out)
-    if len(workers) > 1 and choices.seconds is None:
+    if len(workers) > 1 and options.seconds is None:
         jobs = _longest_first(jobs, todo, work.speeds.kind)
     cost = expected_cost(todo, choice, len(workers))
     if todo:
         out.say(f"Expected: {cost}.")
-    if choices.dry_run:
+    if options.dry_run:
         for job in jobs:
             out.say(f"would run {name_of(job)}")
         return
-    deadline = None if choices.seconds is None else Deadline.of(choices.seconds, todo, len(workers))
+    deadline = None if options.seconds is None else Deadline.of(options.seconds, todo, len(workers))
     cautious = cautious_seconds(todo, len(workers), work.speeds.kind)
-    confirm(cautious if choices.seconds is None else min(cautious, choices.seconds), cost, choices.yes)
-    pool_of.check_writable(results, [pool_of.path_of(results, entry.run) for entry in todo])
-    if choices.retry:
+    confirm(cautious if options.seconds is None else min(cautious, options.seconds), cost, options.yes)
+    pools.check_writable(results, [pools.path_of(results, entry.run) for entry in todo])
+    if options.retry:
         forget_failures(jobs, results)
     order = Order(results.absolute(), tuple(entry.run.id for entry in todo), code_identity())
     try:
-        with tracked(choices.track, work.suite.base_name, todo, results, deadline, out):
+        with tracked(options.track, work.suite.base_name, todo, results, deadline, out):
             _train(jobs, todo, order, workers, deadline, out)
         conclude(choice, order, todo, jobs, out)
     except TimeUp as end:
@@ -331,13 +322,13 @@ def _longest_first(jobs: list[Job], todo: list[Planned], kind: str) -> list[Job]
     return sorted(jobs, key=place)
 
 
-def _without_weights(chosen: list[Planned], pool: pool_of.Pool) -> int:
+def _without_weights(chosen: list[Planned], pool: pools.Pool) -> int:
     """Number of runs that have finished and whose weights were not kept."""
     results = (pool.runs[entry.run.id] for entry in chosen if entry.run.id in pool.runs)
     return sum(result.finished and result.provenance.weights is None for result in results)
 
 
-def _speeds(pool: pool_of.Pool, results: Path, choices: RunChoices, site: Site | None) -> Speeds:
+def _speeds(pool: pools.Pool, results: Path, options: RunOptions, site: Site | None) -> Speeds:
     """Speeds of the device that will train.
 
     For a cluster this is the device that was measured most, if possible of the kind that its jobs ask for.
@@ -346,21 +337,19 @@ def _speeds(pool: pool_of.Pool, results: Path, choices: RunChoices, site: Site |
     if site is not None:
         kind = "gpu" if site.wants_gpus else "cpu"
         return Speeds(pool, most_measured(pool, measured, kind), kind, measured, site.gpu_memory_mib)
-    name, kind = (cpu_name(), "cpu") if choices.device == "cpu" else local_device()
-    memory = min(gpu_memory_mib(), default=None) if kind == "gpu" else None
-    return Speeds(pool, name, kind, measured, memory)
+    return local_speeds(pool, measured, options.device)
 
 
-def _todo(chosen: list[Planned], choices: RunChoices) -> list[Planned]:
+def _todo(chosen: list[Planned], options: RunOptions) -> list[Planned]:
     """The chosen runs to train: those without a result, and with `--retry` those that failed."""
-    states = {"missing"} | ({"failed"} if choices.retry else set())
-    if choices.cluster == "local":  # wait for runs of other processes, and take over if those die
+    states = {"missing"} | ({"failed"} if options.retry else set())
+    if options.cluster == "local":  # wait for runs of other processes, and take over if those die
         states |= {"running", "queued"}
     todo = [entry for entry in chosen if entry.status.word in states]
-    return todo[: choices.limit]
+    return todo[: options.limit]
 
 
-def _baselines(todo: list[Planned], chosen: list[Planned], pool: pool_of.Pool) -> list[Baselines]:
+def _baselines(todo: list[Planned], chosen: list[Planned], pool: pools.Pool) -> list[Baselines]:
     """The missing baselines of the tasks to train; if no run is left to train, those of all chosen tasks."""
     tasks = {entry.run.task_id: entry.run for entry in (todo or chosen)}
     return [
@@ -371,13 +360,13 @@ def _baselines(todo: list[Planned], chosen: list[Planned], pool: pool_of.Pool) -
 
 
 def _workers(
-    choices: RunChoices, machine: Machine, todo: list[Planned], out: printing.Output
+    options: RunOptions, machine: Machine, todo: list[Planned], out: printing.Output
 ) -> list[Machine]:
     """The workers to start, each able to do every run of `todo`."""
     from bench.kernels import backends, product
 
     try:
-        workers = machines(choices.device, choices.workers, machine, choices.gpus_per_run)
+        workers = machines(options.device, options.workers, machine, options.gpus_per_run)
     except ValueError as error:
         raise UserError(str(error)) from None
     if why := backends.unavailable(machine.kernels, workers[0].device):

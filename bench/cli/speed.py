@@ -76,11 +76,11 @@ def command(
         words(precisions, "--precisions"),
         None if stacks is None else numbers(stacks, "--stacks"),
     )
-    show_speed(grid, SpeedChoices(SuiteChoice.optional(suite, changes), results, output, profile, peer, json))
+    show_speed(grid, SpeedOptions(SuiteChoice.optional(suite, changes), results, output, profile, peer, json))
 
 
 @dataclass(frozen=True)
-class SpeedChoices:
+class SpeedOptions:
     """Options of the command line, besides those of the grid."""
 
     suite: SuiteChoice | None
@@ -116,38 +116,38 @@ def numbers(text: str, option: str) -> tuple[int, ...]:
     return tuple(int(value) for value in values)
 
 
-def show_speed(grid: Grid, choices: SpeedChoices) -> None:
+def show_speed(grid: Grid, options: SpeedOptions) -> None:
     """Measure, store the record, and print it.
 
     Raises:
         UserError: a name is unknown, this device lacks a precision, or a peer is not installed.
     """
-    if choices.peer is not None:
-        check_peer(choices.peer)
-    cases = distinct(choices.suite.load().runs, grid) if choices.suite else runs_of(grid)
+    if options.peer is not None:
+        check_peer(options.peer)
+    cases = distinct(options.suite.load().runs, grid) if options.suite else runs_of(grid)
     device = prepared_device()
     name = device_name(str(device))
     cases = possible(cases, device, grid.precisions)
     out = printing.Output()
-    if not choices.as_json:
+    if not options.as_json:
         where = "" if device.type == "cuda" else ", a processor: steps are eager, and slower than on any GPU"
         out.say(f"{name}{where}")
-    path = choices.output or records.path_of(choices.results, name)
+    path = options.output or records.path_of(options.results, name)
     check_can_write(path)  # before minutes of measuring
-    older = None if choices.output else records.of_device(choices.results, name)
+    older = None if options.output else records.of_device(options.results, name)
     with Console(stderr=True).status("") as status:
         for record in measured(
             cases,
             stacks_of(grid, device.type),
             device,
-            profile=choices.profile,
-            peer=choices.peer,
+            profile=options.profile,
+            peer=options.peer,
             report=status.update,
         ):
             # Stored after every case, so that an interrupted measurement keeps its first cases.
             records.store(path, record.with_older(older))
     pictures = [_picture(row, record.device, path) for row in record.rows if row.profile]
-    if choices.as_json:
+    if options.as_json:
         out.json(record.plain())
         return
     show_record(out, record)

@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,7 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from bench import results as pool_of
+from bench import results as pools
 from bench import suite as suites
 from bench.cli import printing
 from bench.cli.arguments import (
@@ -62,10 +61,10 @@ def command(
     json: Json = False,
 ) -> None:
     """Show a suite's progress: runs by state, FLOPs done, time left; one line per experiment."""
-    show_status(SuiteChoice.of(suite, changes, shard, results, filter), results, watch, json)
+    show_status(SuiteChoice.of(suite, changes, shard, results, filter), watch, json)
 
 
-def show_status(choice: SuiteChoice, results: Path, watch: bool = False, as_json: bool = False) -> None:
+def show_status(choice: SuiteChoice, watch: bool = False, as_json: bool = False) -> None:
     """Print the progress of a suite, once or until interrupted.
 
     Raises:
@@ -76,9 +75,9 @@ def show_status(choice: SuiteChoice, results: Path, watch: bool = False, as_json
     suite = choice.load()
     out = printing.Output()
     if watch:
-        _watch(suite, choice, results, out)
+        _watch(suite, choice, out)
         return
-    view = _View.of(suite, choice, results)
+    view = _View.of(suite, choice)
     if as_json:
         out.json(_as_json(view))
         return
@@ -93,34 +92,34 @@ class _View:
 
     suite: suites.Suite
     choice: SuiteChoice
-    results: Path
-    pool: pool_of.Pool
+    pool: pools.Pool
     queue: Queue
     planned: list[Planned]
 
     @classmethod
-    def of(cls, suite: suites.Suite, choice: SuiteChoice, results: Path) -> _View:
-        queue, pool = ask_queue(results), pool_of.load(results)
+    def of(cls, suite: suites.Suite, choice: SuiteChoice) -> _View:
+        results = choice.results
+        queue, pool = ask_queue(results), pools.load(results)
         planned = plan(suite, results, pool, known_speeds(pool, results), queue)
-        return cls(suite, choice, results, pool, queue, choice.chosen(suite, planned))
+        return cls(suite, choice, pool, queue, choice.chosen(suite, planned))
 
     def with_word(self, word: Word) -> list[Planned]:
         return [entry for entry in self.planned if entry.status.word == word]
 
 
-def _watch(suite: suites.Suite, choice: SuiteChoice, results: Path, out: printing.Output) -> None:
+def _watch(suite: suites.Suite, choice: SuiteChoice, out: printing.Output) -> None:
     """Print the progress again and again. A filter chooses runs once, as their states change."""
 
     def shown(view: _View) -> Group:
         return Group(_table(out, view), *(Text(text, style) for text, style in _remarks(view)))
 
-    view = _View.of(suite, choice, results)
+    view = _View.of(suite, choice)
     ids, choice = {entry.run.id for entry in view.planned}, replace(choice, terms=None)
     try:
         with Live(shown(view), console=out, auto_refresh=False) as live:
             while True:
                 time.sleep(WATCH_SECONDS)
-                view = _View.of(suite, choice, results)
+                view = _View.of(suite, choice)
                 view = replace(view, planned=[entry for entry in view.planned if entry.run.id in ids])
                 live.update(shown(view), refresh=True)
     except KeyboardInterrupt:
@@ -151,12 +150,12 @@ def _remarks(view: _View) -> Iterator[tuple[str, str]]:
     waiting = Counter(_without_job(entry.status.note) for entry in view.with_word("queued"))
     for note, count in waiting.most_common(MOST_NOTES):
         yield f"queued, {count_of(count, 'run')}: {note}", "dim"
-    if reason := why_abandoned(view.results, view.suite.name):
+    if reason := why_abandoned(view.choice.results, view.suite.name):
         yield f"abandoned: {reason}", "red"
     if view.queue.problem:
         yield f"The queue did not answer ({view.queue.problem}): queued runs count as missing.", "yellow"
-    if (room := room_left(view.results)) is not None and room < LITTLE_ROOM:
-        yield f"{view.results}: its disk has only {room >> 20} MiB left.", "red"
+    if (room := room_left(view.choice.results)) is not None and room < LITTLE_ROOM:
+        yield f"{view.choice.results}: its disk has only {room >> 20} MiB left.", "red"
     if view.choice.missing_folder:
         yield view.choice.missing_folder, "yellow"
     for line in withdrawn_lines(view.suite, view.pool):

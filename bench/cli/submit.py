@@ -34,7 +34,7 @@ from bench.run import Run
 from bench.stack import even_parts
 
 if TYPE_CHECKING:
-    from bench.cli.run_choices import RunChoices
+    from bench.cli.run_options import RunOptions
 
 BASELINES_SECONDS = 60.0
 """Assumed time of a task's baselines, which is not measured."""
@@ -45,12 +45,11 @@ ASK_QUEUE_EVERY_SECONDS = 5.0
 def submit_order(
     choice: SuiteChoice,
     suite: str,
-    results: Path,
     todo: list[Planned],
     jobs: list[Job],
     memories: Memories,
-    options: SlurmOptions,
-    choices: RunChoices,
+    slurm: SlurmOptions,
+    options: RunOptions,
     cost: str,
     out: printing.Output,
 ) -> None:
@@ -59,12 +58,11 @@ def submit_order(
     Args:
         choice: the suite.
         suite: the suite's name.
-        results: the pool of results, absolute.
         todo: the runs to train.
         jobs: the runs to train, baselines, and ended members of stacks that resume.
         memories: estimates of the memory of runs.
-        options: settings of the cluster's jobs.
-        choices: options of the command line.
+        slurm: settings of the cluster's jobs.
+        options: options of the command line.
         cost: the expected time, as text for the user.
         out: the output.
 
@@ -72,30 +70,31 @@ def submit_order(
         UserError: this machine has no Slurm, Slurm refuses, or runs do not fit on its GPUs.
         typer.Exit: with `--wait`, as `bench run` on one machine.
     """
+    results = choice.results.absolute()
     check_slurm()
-    _check_precision(todo, options)
-    _check_gpus(options)
-    kind = "gpu" if options.site.wants_gpus else "cpu"
-    check_fit(options.site, todo, memories, out)
-    items = _work_items(jobs, todo, results, memories, options)
-    plans = plan_jobs(items, 3600 * options.site.job_hours, options.capacity())
+    _check_precision(todo, slurm)
+    _check_gpus(slurm)
+    kind = "gpu" if slurm.site.wants_gpus else "cpu"
+    check_fit(slurm.site, todo, memories, out)
+    items = _work_items(jobs, todo, results, memories, slurm)
+    plans = plan_jobs(items, 3600 * slurm.site.job_hours, slurm.capacity())
     arrays = len(even_parts(plans, largest_array()))
     out.say(f"{_job_count(plans)} in {count_of(arrays, 'array')}; {cost}.")
-    if choices.dry_run:
+    if options.dry_run:
         for number, plan in enumerate(plans):
             out.say(f"would submit job {number}: {_described(plan)}, {printing.duration(plan.seconds)}")
         return
-    confirm(sum(entry.cautious_seconds(kind) for entry in todo), cost, choices.yes)
+    confirm(sum(entry.cautious_seconds(kind) for entry in todo), cost, options.yes)
     check_writable(results, [path_of(results, entry.run) for entry in todo])
-    if choices.retry:
+    if options.retry:
         forget_failures(jobs, results)
     tidy(results)
     order = Order(results, tuple(entry.run.id for entry in todo), code_identity())
-    submission = submit(order, suite, plans, options)
+    submission = submit(order, suite, plans, slurm)
     arguments = str(choice)
     for array in submission.arrays:
         out.say(f"submitted {array.name}: job {array.job_id}, {_job_count(array.jobs)}")
-    if not choices.wait:
+    if not options.wait:
         out.say(f"Watch: bench status {arguments} --watch   Stop: bench cancel {arguments}")
         return
     try:
@@ -107,10 +106,10 @@ def submit_order(
 
 
 def _work_items(
-    jobs: list[Job], todo: list[Planned], results: Path, memories: Memories, options: SlurmOptions
+    jobs: list[Job], todo: list[Planned], results: Path, memories: Memories, slurm: SlurmOptions
 ) -> list[WorkItem]:
     """Jobs as items: an item per stack, with its ended members, and an item per baseline."""
-    kind = "gpu" if options.site.wants_gpus else "cpu"
+    kind = "gpu" if slurm.site.wants_gpus else "cpu"
     planned = {entry.run.id: entry for entry in todo}
     together = {identifier: ids[0] for ids in interrupted_stacks(results) for identifier in ids}
     items: dict[str, list[Job]] = {}
@@ -121,7 +120,7 @@ def _work_items(
         WorkItem(
             tuple(work),
             sum(_seconds(job, planned.get(job.id), kind) for job in work),
-            _gpu_memory(work, memories, options),
+            _gpu_memory(work, memories, slurm),
         )
         for work in items.values()
     ]
@@ -133,10 +132,10 @@ def _seconds(job: Job, planned: Planned | None, kind: str) -> float:
     return 0.0 if isinstance(job, Run) else BASELINES_SECONDS
 
 
-def _gpu_memory(work: list[Job], memories: Memories, options: SlurmOptions) -> int:
+def _gpu_memory(work: list[Job], memories: Memories, slurm: SlurmOptions) -> int:
     """MiB of all members of a stack together; 0 for work that needs no GPU."""
     sizes = [memories.estimate(job).mib - CONTEXT_MIB for job in work if isinstance(job, Run)]
-    return CONTEXT_MIB + sum(sizes) if sizes and options.site.gpus else 0
+    return CONTEXT_MIB + sum(sizes) if sizes and slurm.site.gpus else 0
 
 
 def _described(plan: JobPlan) -> str:
@@ -153,18 +152,18 @@ def _job_count(group: Sized) -> str:
     return count_of(len(group), "job")
 
 
-def _check_precision(todo: list[Planned], options: SlurmOptions) -> None:
+def _check_precision(todo: list[Planned], slurm: SlurmOptions) -> None:
     precisions = {planned.run.precision for planned in todo} - {"fp32"}
-    if not options.site.wants_gpus and precisions:
+    if not slurm.site.wants_gpus and precisions:
         names = ", ".join(sorted(precisions))
         raise UserError(f"precision {names} needs GPUs, and the site file requests none")
 
 
-def _check_gpus(options: SlurmOptions) -> None:
-    site = options.site
-    if site.gres is not None and 0 < site.gpus < options.spread:
+def _check_gpus(slurm: SlurmOptions) -> None:
+    site = slurm.site
+    if site.gres is not None and 0 < site.gpus < slurm.spread:
         raise UserError(
-            f"--gpus-per-run {options.spread}: jobs have {count_of(site.gpus, 'GPU')} "
+            f"--gpus-per-run {slurm.spread}: jobs have {count_of(site.gpus, 'GPU')} "
             f"(gres: {site.gres} in the site file)"
         )
 

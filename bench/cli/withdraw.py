@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from bench import results as pool_of
+from bench import results as pools
 from bench.cli import printing
 from bench.cli.arguments import RESULTS, Changes, Plugins, Results, SuiteChoice, optional_suite
 from bench.digits import count_of
@@ -63,7 +63,7 @@ def withdraw_results(
     Raises:
         UserError: options do not fit together, or the filter matches nothing.
     """
-    pool_of.require(results)
+    pools.require(results)
     out = printing.Output()
     ids = None if suite is None else _ids(suite)
     if terms is None:
@@ -88,7 +88,7 @@ def _ids(suite: SuiteChoice) -> set[str]:
 
 
 def _list(results: Path, ids: set[str] | None, out: printing.Output) -> None:
-    pool = pool_of.load(results)
+    pool = pools.load(results)
     lines = withdrawn.lines(pool.withdrawn, pool.runs.keys() | pool.baselines.keys(), ids)
     for line in lines:
         out.say(line)
@@ -115,7 +115,7 @@ def _undo(results: Path, ids: set[str] | None, terms: str, out: printing.Output)
     entries = withdrawn.withdrawals(results)
     if not entries:
         raise UserError(f"{results}: no result is withdrawn, so there is nothing to undo")
-    pool = pool_of.load(results)
+    pool = pools.load(results)
     candidates = [
         _Candidate(entry.id, pool.withdrawn_records.get((entry.id, entry.sha256)), entry=entry)
         for entry in entries
@@ -133,7 +133,7 @@ def _undo(results: Path, ids: set[str] | None, terms: str, out: printing.Output)
 
 def _counted(results: Path, ids: set[str] | None, terms: str) -> list[_Candidate]:
     """Results that count: runs, and baselines if the filter has a term about the kind."""
-    pool = pool_of.load(results)
+    pool = pools.load(results)
     records: list[Record] = [*pool.runs.values()]
     if any(term.startswith("kind=") for term in terms.split()):
         records += pool.baselines.values()
@@ -163,7 +163,7 @@ def _of_run(value: Callable[[Run | RecordedRun], str]) -> Callable[[_Candidate],
     return values
 
 
-def _of_origin(value: Callable[[pool_of.Provenance], str | None]) -> Callable[[_Candidate], list[str]]:
+def _of_origin(value: Callable[[pools.Provenance], str | None]) -> Callable[[_Candidate], list[str]]:
     def values(candidate: _Candidate) -> list[str]:
         return [] if candidate.record is None else [value(candidate.record.provenance) or ""]
 

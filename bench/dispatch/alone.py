@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench import environment, plugins
-from bench import results as pool_of
+from bench import results as pools
 from bench.dispatch.job import Machine
 from bench.dispatch.members import heartbeat_fields
 from bench.dispatch.plugin_checks import NotComparable, check_plugins, record_plugins
@@ -89,7 +89,7 @@ def train_run(
             raise UserError("keep_weights needs a folder of results")
         with tempfile.TemporaryDirectory() as scratch:
             result, model = _train(run, Path(scratch), device, kernels, None, progress)
-        return TrainedRun(pool_of.read_run(as_read(result)), model)
+        return TrainedRun(pools.read_run(as_read(result)), model)
     return _trained_in(Path(results), run, device, kernels, keep_weights, progress)
 
 
@@ -102,7 +102,7 @@ def _trained_in(
     progress: Callable[[Progress], None],
 ) -> TrainedRun:
     """The result of a run in a folder of results: the stored one, or a new one that is stored there."""
-    pool_of.check_writable(results)
+    pools.check_writable(results)
     if stored := _stored_in(results, run):
         return stored
     folder = Folder.of(results, run.id)
@@ -112,7 +112,7 @@ def _trained_in(
         if stored := _stored_in(results, run):  # another process finished it meanwhile
             folder.clear()
             return stored
-        path = pool_of.path_of(results, run)
+        path = pools.path_of(results, run)
         with _heartbeats(folder, run, device) as beat:
 
             def report(now: Progress) -> None:
@@ -121,21 +121,21 @@ def _trained_in(
 
             weights_of = path if keep_weights else None
             result, model = _train(run, folder.path, device, kernels, weights_of, report)
-            pool_of.store(path, result, folder.path)
+            pools.store(path, result, folder.path)
         folder.clear()
-    return TrainedRun(pool_of.read_run(as_read(result)), model)
+    return TrainedRun(pools.read_run(as_read(result)), model)
 
 
 def _stored_in(results: Path, run: Run) -> TrainedRun | None:
     """The stored result of a run, with the model if its weights are kept; None without a result."""
-    record = pool_of.load_run(results, run)
+    record = pools.load_run(results, run)
     if record is None:
         return None
     if record.provenance.weights is None:
         return TrainedRun(record, None)
     from bench.train.weights import load_model
 
-    return TrainedRun(record, load_model(pool_of.path_of(results, run)))
+    return TrainedRun(record, load_model(pools.path_of(results, run)))
 
 
 @contextlib.contextmanager

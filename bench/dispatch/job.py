@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench import results as pool_of
+from bench import results as pools
 from bench.kernels.backends import resolve
 from bench.run import Run
 from bench.tasks import Task
@@ -85,5 +85,5 @@ class Seat:
 def is_done(job: Job, results: Path) -> bool:
     """Whether the result of a job is on disk."""
     if isinstance(job, Run):
-        return pool_of.load_run(results, job) is not None
-    return pool_of.load_baselines(results, job.task.name, job.task_id) is not None
+        return pools.load_run(results, job) is not None
+    return pools.load_baselines(results, job.task.name, job.task_id) is not None

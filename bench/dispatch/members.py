@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench import results as pool_of
+from bench import results as pools
 from bench.dispatch.job import Machine, is_done
 from bench.dispatch.order import Order
 from bench.dispatch.plugin_checks import record_plugins
@@ -97,7 +97,7 @@ class StackMembers:
             return None
         run = self.stack.members[k]
         try:
-            return weights.save(pool_of.path_of(self.order.results, run), run.id, tensors)
+            return weights.save(pools.path_of(self.order.results, run), run.id, tensors)
         except Exception as error:  # this member fails in `store`; the others continue
             if no_room(error):
                 raise
@@ -117,7 +117,7 @@ class StackMembers:
         try:
             if k in self._faults:
                 raise self._faults[k]
-            pool_of.store(pool_of.path_of(self.order.results, run), result, self.folders[k].path)
+            pools.store(pools.path_of(self.order.results, run), result, self.folders[k].path)
         except Exception as error:  # this member has failed; the others continue
             if no_room(error):
                 raise

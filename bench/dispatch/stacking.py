@@ -81,10 +81,10 @@ def _new_stack(
     candidates = _free_companions(run, runs, results, compositions)
     # At most a share of the runs, so that no other worker is left without work.
     largest = min(most, math.ceil(len(runs) / machine.workers))
-    wanted = max(map(len, even_parts([run, *candidates], largest)))
+    size = max(map(len, even_parts([run, *candidates], largest)))
     members = [run]
     for candidate in candidates:
-        if len(members) == wanted:
+        if len(members) == size:
             break
         with contextlib.ExitStack() as acquired:
             folder = Folder.of(results, candidate.id)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import plugins
-from bench import results as pool_of
+from bench import results as pools
 from bench.dispatch.job import Baselines, Job, Machine, Seat, is_done
 from bench.dispatch.members import StackMembers, no_room
 from bench.dispatch.order import Order
@@ -133,8 +133,8 @@ class _Worker:
         """Compute this process's rows of the leader's runs, until the leader has no more runs."""
         import torch
 
-        from bench.train.loop import TrainingOptions
-        from bench.train.parallel import END_OF_RUNS, LeaderSilent, follow
+        from bench.train.loop import TrainingOptions, follow
+        from bench.train.parallel import END_OF_RUNS, LeaderSilent
 
         assert self.group is not None
         options = TrainingOptions(torch.device(self.machine.device), self.machine.kernels, group=self.group)
@@ -206,7 +206,7 @@ class _Worker:
         with self.stop.at_once():
             value = baselines(job.task, job.task_id, job.evaluation_prompts)
         record_plugins(value, job.task)
-        pool_of.store(pool_of.path_of_baselines(results, job.task.name, job.task_id), value, folder.path)
+        pools.store(pools.path_of_baselines(results, job.task.name, job.task_id), value, folder.path)
         folder.clear()
 
     def _train_all(self, stack: Stack, place: int) -> None:

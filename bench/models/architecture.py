@@ -164,12 +164,12 @@ class Architecture(ModelOptions):
     @property
     def causal(self) -> bool:
         """Whether no output depends on later tokens. Only an option of a block can make it false."""
-        return all(getattr(block, "causal", True) for block in self.pattern)
+        return all(block.is_causal for block in self.pattern)
 
     @property
     def carries(self) -> bool:
         """Whether a block begins a training step with its state after the step before."""
-        return any(getattr(block, "carry", False) for block in self.pattern)
+        return any(block.carries for block in self.pattern)
 
     @property
     def base_name(self) -> str:

@@ -118,16 +118,8 @@ class Speeds:
         run, last, seconds = result.run, result.last, _seconds_per_member(result)
         if last is None or seconds is None:
             return
-        shape = Shape(
-            run.architecture.name,
-            run.size.layers,
-            run.size.width,
-            result.facts.length,
-            run.batch_size,
-            run.precision,
-        )
         per_step = last.training_flops_full_length / max(1, last.step)
-        self._add(shape, members_of(result), seconds, per_step)
+        self._add(Shape.of(run, result.facts.length), members_of(result), seconds, per_step)
 
     def _add(self, shape: Shape, members: int, seconds: float, per_step: float) -> None:
         self._times.setdefault(shape, {}).setdefault(members, []).append(seconds)

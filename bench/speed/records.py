@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 from bench.files import read_json, write_json
 from bench.models.sizes import size_key
 from bench.results import STATE
+from bench.results.record import RecordedRun
 from bench.run import Run
 
 FORMAT = 1
@@ -48,12 +49,16 @@ class Shape(NamedTuple):
     batch_size: int
     precision: str
 
+    @classmethod
+    def of(cls, run: Run | RecordedRun, length: int) -> Shape:
+        """The shape of a run with prompts of `length` tokens."""
+        size = run.size
+        return cls(run.architecture.name, size.layers, size.width, length, run.batch_size, run.precision)
+
 
 def shape_of(run: Run) -> Shape:
     """The shape of a run's training step."""
-    length = run.task.full_length
-    size = run.size
-    return Shape(run.architecture.name, size.layers, size.width, length, run.batch_size, run.precision)
+    return Shape.of(run, run.task.full_length)
 
 
 def flops_per_step(run: Run) -> int:

@@ -277,8 +277,8 @@ def _compose(path: Path, text: str) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         problem = " ".join(text for text in (error.context, error.problem) if text)
         mark = error.problem_mark or error.context_mark
-        for said, at_start, plain in _IN_PLAIN_WORDS:
-            if said in problem:
+        for phrase, at_start, plain in _IN_PLAIN_WORDS:
+            if phrase in problem:
                 problem, mark = plain, error.context_mark if at_start and error.context_mark else mark
                 break
         place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)

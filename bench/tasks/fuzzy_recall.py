@@ -110,9 +110,9 @@ class FuzzyRecall(Answers):
         start = total - (key_sizes + value_sizes).cumsum(dim=1)
         kept = start >= 0
         earlier = rows_of(same, pair) & constants.is_later & kept.unsqueeze(1)
-        asked = torch.where(earlier.any(dim=2), key_sizes, 0)
+        scored_tokens = torch.where(earlier.any(dim=2), key_sizes, 0)
         motifs = torch.stack((rows_of(keys, pair), rows_of(values, source.gather(1, pair))), dim=2)
-        return self._written(motifs, torch.stack((start, start + key_sizes), dim=2), kept, asked)
+        return self._written(motifs, torch.stack((start, start + key_sizes), dim=2), kept, scored_tokens)
 
     def _motifs(self, draws: Draws, batch: int, pairs: int) -> tuple[Tensor, Tensor]:
         """Keys and values that do not depend on each other, and their numbers of tokens.
@@ -130,14 +130,14 @@ class FuzzyRecall(Answers):
         motifs = different(drawn[..., 1:].to(torch.int64)) + constants.first
         return torch.where(constants.numbers[:most] < sizes.unsqueeze(3), motifs, ABSENT), sizes
 
-    def _written(self, motifs: Tensor, start: Tensor, kept: Tensor, asked: Tensor) -> Prompts:
+    def _written(self, motifs: Tensor, start: Tensor, kept: Tensor, scored_tokens: Tensor) -> Prompts:
         """Prompts of motifs at their places, with padding before them.
 
         Args:
             motifs: tokens of keys and values, (B, pairs, 2, most).
             start: place of the first token of each key and value, (B, pairs, 2).
             kept: whether a pair fits into the prompt, (B, pairs).
-            asked: number of tokens of the key if it has occurred before, else 0, (B, pairs).
+            scored_tokens: number of tokens of the key if it has occurred before, else 0, (B, pairs).
         """
         batch, pairs, _, most = motifs.shape
         total, constants = self.prompt_length + 1, _constants(self, motifs.device)
@@ -145,7 +145,7 @@ class FuzzyRecall(Answers):
         # What is absent or cut off goes to one more place at the end, which is then dropped.
         place = torch.where((motifs >= 0) & kept.view(batch, pairs, 1, 1), place, total).flatten(1)
         # A token and the size of a repeated key in one number.
-        codes = motifs + self.symbols * (asked.view(batch, pairs, 1, 1) * constants.is_value)
+        codes = motifs + self.symbols * (scored_tokens.view(batch, pairs, 1, 1) * constants.is_value)
         padding = torch.full((batch, total + 1), self.symbols - 1, device=codes.device)
         codes = padding.scatter(1, place, codes.flatten(1))[:, :total]
         ids, key_size = codes % self.symbols, (codes // self.symbols)[:, 1:]

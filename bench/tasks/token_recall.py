@@ -162,8 +162,8 @@ class TokenMQAR(Answers):
         started = time.perf_counter()
         bound = prompts.tokens[:, : 2 * (self.pairs + self.updates)].reshape(len(prompts.tokens), -1, 2)
         keys, values = (bound.flip(1) if last else bound).unbind(dim=2)
-        asked = prompts.tokens.gather(1, prompts.more["place"])
-        at = (asked.unsqueeze(2) == keys.unsqueeze(1)).to(torch.int8).argmax(dim=2)  # the first match
+        queries = prompts.tokens.gather(1, prompts.more["place"])
+        at = (queries.unsqueeze(2) == keys.unsqueeze(1)).to(torch.int8).argmax(dim=2)  # the first match
         right = (values.gather(1, at) == prompts.targets).double()
         losses = torch.zeros_like(right) if bool(right.all()) else None
         scores = self._by_evaluation(right, losses, prompts)

@@ -129,6 +129,23 @@ def prepared_state(stack: Stack, options: TrainingOptions) -> State:
     return initial_state(stack, options.device, options.kernels)
 
 
+def follow(run: Run, options: TrainingOptions) -> None:
+    """Compute this process's rows of every batch of a run that another process leads.
+
+    Raises:
+        LeaderSilent: see `Group.hear`.
+    """
+    group = options.group
+    assert group is not None
+    state = prepared_state(Stack.of(run), options)
+    group.share(list(state.tensors().values()))
+    step = options.step(state)
+    while (count := group.hear()) > 0:
+        for _ in range(count):
+            step()
+        int(state.step)  # wait for the device before the next message
+
+
 def _train(stack: Stack, folder: Path, options: TrainingOptions) -> list[dict[str, Any]]:
     state = prepared_state(stack, options)
     saved = checkpoint.restore(folder, state, options.plugins)

@@ -22,18 +22,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, distributed
 from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
-from bench.run import Run
-from bench.stack import Stack
 from bench.tasks.task import Prompts
-
-if TYPE_CHECKING:
-    from bench.train.loop import TrainingOptions
 
 PATIENCE = timedelta(minutes=10)
 """How long a process waits for the others to join, or in a collective operation."""
@@ -105,12 +100,12 @@ class Group:
                 it. The leader then counts as lost.
         """
         key, began = f"told/{self._messages}", time.monotonic()
-        asked = math.inf
+        stop_time = math.inf
         while not self.store.check([key]):
             now = time.monotonic()
             if self.asked_to_stop():
-                asked = min(asked, now)
-            if now - asked > LAST_MESSAGE_SECONDS:
+                stop_time = min(stop_time, now)
+            if now - stop_time > LAST_MESSAGE_SECONDS:
                 self.lost = True
                 raise LeaderSilent
             time.sleep(0.001 if now - began < 5 else 0.05)
@@ -172,22 +167,3 @@ class Group:
         # NCCL's group is not destroyed, because captured graphs still use it. It ends with the process.
         if distributed.get_backend() == "gloo":
             distributed.destroy_process_group()
-
-
-def follow(run: Run, options: TrainingOptions) -> None:
-    """Compute this process's rows of every batch of a run that another process leads.
-
-    Raises:
-        LeaderSilent: see `Group.hear`.
-    """
-    from bench.train.loop import prepared_state
-
-    group = options.group
-    assert group is not None
-    state = prepared_state(Stack.of(run), options)
-    group.share(list(state.tensors().values()))
-    step = options.step(state)
-    while (count := group.hear()) > 0:
-        for _ in range(count):
-            step()
-        int(state.step)  # wait for the device before the next message

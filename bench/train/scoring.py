@@ -17,7 +17,7 @@ from bench.stack import Stack
 from bench.tasks.task import MAIN, SELECTION
 from bench.train import Interrupted
 from bench.train.evaluate import ModelScores, longer_scores, member_scores
-from bench.train.evaluation_prompts import LongerPrompts, evaluation_sets
+from bench.train.evaluation_prompts import EvaluationSet, LongerPrompts, evaluation_sets
 from bench.train.notes import StackNotes
 from bench.train.predictions import StackPredictor
 from bench.train.state import State
@@ -72,12 +72,9 @@ class StackScoring:
     def evaluate(self, step: int, numbers: Iterable[int]) -> None:
         """Score the members with these numbers on all sets of their tasks."""
         for task_id, members in self._by_task(numbers).items():
-            task = self.stack.members[members[0]].task
             measured: dict[int, dict[str, dict[str, ModelScores]]] = {k: {} for k in members}
             for purpose, prompts in self.sets[task_id].items():
-                predictor, places = self._predictor(), self.notes.places(members)
-                values = member_scores(predictor, places, self.state.model, task, prompts, self.device)
-                for k, scores in zip(members, values, strict=True):
+                for k, scores in zip(members, self._scores(members, prompts), strict=True):
                     measured[k][purpose] = scores
             for k in members:
                 self._keep_scores(k, step, measured[k])
@@ -117,13 +114,17 @@ class StackScoring:
         checkpoints = [self.notes.members[k].checkpoints for k in members]
         if all(own and own[-1]["step"] == step for own in checkpoints):
             return [own[-1]["evaluations"][SELECTION]["overall"][0] for own in checkpoints]
-        task, prompts = self.stack.members[members[0]].task, self.sets[task_id][SELECTION]
-        predictor, places = self._predictor(), self.notes.places(members)
-        values = member_scores(predictor, places, self.state.model, task, prompts, self.device)
+        task = self.stack.members[members[0]].task
         return [
             summary(scores[MAIN], headline(task, MAIN, scores[MAIN]), positions=False)["overall"][0]
-            for scores in values
+            for scores in self._scores(members, self.sets[task_id][SELECTION])
         ]
+
+    def _scores(self, members: Sequence[int], prompts: EvaluationSet) -> list[dict[str, ModelScores]]:
+        """Scores of members of one task on one set of its prompts, by name of the evaluation."""
+        predictor, places = self._predictor(), self.notes.places(members)
+        task = self.stack.members[members[0]].task
+        return member_scores(predictor, places, self.state.model, task, prompts, self.device)
 
     def _evaluate_longer(self, members: Sequence[int]) -> None:
         """Score members that end now, of one task, on longer prompts than those of training.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bench.models.backbone import Model
-from bench.models.mixers.lstm.module import LSTMModule
+from bench.models.mixers.block import StreamModule
 from bench.stack import Stack
 from bench.train.meters import Meters
 from bench.train.model import initial_model
@@ -84,7 +84,7 @@ def initial_state(stack: Stack, device: torch.device, backend: str) -> State:
     optimizer = StackOptimizer(stack, parameters, meters, step, backend)
     run, carried = stack.first, []
     if run.architecture.carries:
-        layers = (module for module in model.modules() if isinstance(module, LSTMModule))
+        layers = (module for module in model.modules() if isinstance(module, StreamModule))
         carried = [layer.begin_streams(run.batch_size) for layer in layers]
     point_losses = None
     if run.task.training_evaluation is not None:

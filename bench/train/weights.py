@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from bench import results as pool_of
+from bench import results as pools
 from bench.errors import UserError, check_type
 from bench.files import parse_json, write_atomically
 from bench.models.architectures import named
@@ -101,7 +101,7 @@ def load_trained(
 
     check_type("which", which, str | Path, "the id of a run, or the path of its result file")
     check_type("results", results, str | Path, "the path of a folder of results")
-    (path,) = pool_of.result_files([which], results)
+    (path,) = pools.result_files([which], results)
     record, run = _recorded(path)
     weights = record.provenance.weights
     if weights is None:
@@ -124,7 +124,7 @@ def _recorded(path: Path) -> tuple[RunRecord, Run]:
     """The result at `path` and the run that it records."""
     try:
         value: Any = parse_json(path.read_bytes())
-        record = pool_of.read_run(value)
+        record = pools.read_run(value)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except (NotARecord, ValueError) as error:

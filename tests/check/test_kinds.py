@@ -1025,7 +1025,7 @@ def test_a_further_kind_of_claim_needs_an_entry_in_the_registry_alone(
     monkeypatch.setenv("COLUMNS", "160")
 
     code = check_suite(
-        SuiteChoice.of(path), results, CheckOptions(junit=tmp_path / "claims.xml", verbose=True)
+        SuiteChoice.of(path, results=results), CheckOptions(junit=tmp_path / "claims.xml", verbose=True)
     )
     table = capsys.readouterr().out
     assert code == 1

@@ -15,7 +15,7 @@ from bench.cli.cancel import cancel_suite
 from bench.cli.failures import show_failures
 from bench.cli.logs import show_log
 from bench.cli.run import run_suite
-from bench.cli.run_choices import RunChoices
+from bench.cli.run_options import RunOptions
 from bench.cli.status import show_status
 from bench.dispatch.job import Machine
 from bench.dispatch.order import Order
@@ -60,7 +60,7 @@ def runs_of(suite: Path) -> tuple[Run, ...]:
 
 
 def status(suite: Path, results: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    show_status(SuiteChoice.of(suite), results, watch=False, as_json=True)
+    show_status(SuiteChoice.of(suite, results=results), watch=False, as_json=True)
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     return found
 
@@ -109,7 +109,7 @@ def test_members_of_a_stack_share_its_time_and_its_worker(
     runs = runs_of(suite)
     for run in runs[:4]:
         Folder.of(results, run.id).beat(step=500, steps=run.steps, steps_per_second=5.0, loss=1.0, stack=4)
-    show_status(SuiteChoice.of(suite), results, watch=False, as_json=True)
+    show_status(SuiteChoice.of(suite, results=results), watch=False, as_json=True)
     found = json.loads(capsys.readouterr().out)
     assert found["total"]["states"]["running"] == 4
     assert {run["stack"] for run in found["running"]} == {4}
@@ -126,17 +126,17 @@ def test_a_filter_and_a_share_choose_the_runs_of_a_status_and_of_failures(
     mamba = [run for run in runs if run.architecture.name == "mamba"]
     for run in (runs[0], mamba[0]):
         Folder.of(results, run.id).fail_with("ValueError", "wrong", "Traceback …")
-    show_status(SuiteChoice.of(suite, terms="architecture=mamba"), results, as_json=True)
+    show_status(SuiteChoice.of(suite, terms="architecture=mamba", results=results), as_json=True)
     chosen = json.loads(capsys.readouterr().out)
     assert chosen["total"]["states"]["missing"] == len(mamba) - 1
     assert [run["id"] for run in chosen["failed"]] == [mamba[0].id]
     assert chosen["experiments"].keys() == {"first"}, "the second has no Mamba"
-    assert show_failures(SuiteChoice.of(suite, terms="architecture=mamba"), results) == 1
-    assert show_failures(SuiteChoice.of(suite, terms="state=missing"), results) == 0
-    shares = [SuiteChoice.of(suite, shard=f"{number}/2") for number in (1, 2)]
-    assert sum(show_failures(share, results) for share in shares) == 2
+    assert show_failures(SuiteChoice.of(suite, terms="architecture=mamba", results=results)) == 1
+    assert show_failures(SuiteChoice.of(suite, terms="state=missing", results=results)) == 0
+    shares = [SuiteChoice.of(suite, shard=f"{number}/2", results=results) for number in (1, 2)]
+    assert sum(map(show_failures, shares)) == 2
     with pytest.raises(UserError, match="did you mean 'experiment=second'"):
-        show_status(SuiteChoice.of(suite, terms="second"), results)
+        show_status(SuiteChoice.of(suite, terms="second", results=results))
 
 
 def test_failures_are_told_by_cause_with_one_traceback_and_the_way_to_try_again(
@@ -147,7 +147,7 @@ def test_failures_are_told_by_cause_with_one_traceback_and_the_way_to_try_again(
         message = f"CUDA out of memory. Tried to allocate {number + 20}.5 MiB"
         Folder.of(results, run.id).fail_with("OutOfMemoryError", message, "Traceback …\n  deep.py, line 3")
     Folder.of(results, runs[4].id).fail_with("ValueError", "something else", "Traceback …\n  other.py")
-    assert show_failures(SuiteChoice.of(suite), results, as_json=False) == 5
+    assert show_failures(SuiteChoice.of(suite, results=results), as_json=False) == 5
     printed = capsys.readouterr().out
     headings = ["4 runs: OutOfMemoryError: CUDA out of memory. Tried to allocate N MiB"]
     headings.append("1 run: ValueError: something else")
@@ -155,11 +155,11 @@ def test_failures_are_told_by_cause_with_one_traceback_and_the_way_to_try_again(
     assert printed.count("deep.py, line 3") == 1
     assert all(run.label in printed for run in runs[:5])
     ids = ",".join(run.id for run in runs[:4])
-    assert f"bench run {suite} --retry failed --filter id={ids}" in printed
-    show_failures(SuiteChoice.of(suite), results, as_json=True)
+    assert f"bench run {suite} --results {results} --retry failed --filter id={ids}" in printed
+    show_failures(SuiteChoice.of(suite, results=results), as_json=True)
     first, second = json.loads(capsys.readouterr().out)["causes"]
     assert (len(first["runs"]), second["class"]) == (4, "ValueError")
-    show_status(SuiteChoice.of(suite), results, watch=False, as_json=False)
+    show_status(SuiteChoice.of(suite, results=results), watch=False, as_json=False)
     assert "bench failures" in capsys.readouterr().out
 
 
@@ -171,11 +171,11 @@ def test_an_abandoned_order_has_one_word_in_every_output(
     order.abandon("the first 5 runs failed alike")
     jobs = tuple((run.id,) for run in runs)
     Submission(order.folder, "watched", user_name(), (Array("watched-0", jobs),)).write()
-    show_status(SuiteChoice.of(suite), results)
-    show_failures(SuiteChoice.of(suite), results)
+    show_status(SuiteChoice.of(suite, results=results))
+    show_failures(SuiteChoice.of(suite, results=results))
     lines = capsys.readouterr().out.splitlines()
     assert lines.count("abandoned: the first 5 runs failed alike") == 2
-    show_failures(SuiteChoice.of(suite), results, as_json=True)
+    show_failures(SuiteChoice.of(suite, results=results), as_json=True)
     assert json.loads(capsys.readouterr().out)["abandoned"] == "the first 5 runs failed alike"
 
 
@@ -189,12 +189,12 @@ def test_the_retry_command_means_exactly_those_runs(suite: Path, results: Path) 
     runs = runs_of(suite)
     for run in runs[:3]:
         Folder.of(results, run.id).fail_with("ValueError", "x")
-    choices = RunChoices(None, True, "failed", True, "cpu", 1)
+    options = RunOptions(None, True, "failed", True, "cpu", 1)
     said: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bench.cli.printing.Output.say", lambda self, text, style="": said.append(text))
-        chosen = SuiteChoice.of(suite, terms=f"id={runs[0].id},{runs[2].id}")
-        run_suite(chosen, results, choices, Machine())
+        chosen = SuiteChoice.of(suite, terms=f"id={runs[0].id},{runs[2].id}", results=results)
+        run_suite(chosen, options, Machine())
     started = [line for line in said if line.startswith("would run linear_regression/")]
     assert [line.rpartition("-")[2] for line in started] == [runs[0].id, runs[2].id]
 
@@ -221,7 +221,7 @@ def test_cancelling_what_was_never_submitted_says_so(
     suite: Path, results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Folder.of(results, runs_of(suite)[0].id).beat(step=1)
-    cancel_suite(SuiteChoice.of(suite), results)
+    cancel_suite(SuiteChoice.of(suite, results=results))
     printed = capsys.readouterr().out
     assert "has no job in the queue" in printed
     assert "To stop 1 run of a local `bench run`" in printed
@@ -231,17 +231,17 @@ def test_little_room_is_said(
     suite: Path, results: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bench.cli.status.room_left", lambda path: 3 << 20)
-    show_status(SuiteChoice.of(suite), results, watch=False, as_json=False)
+    show_status(SuiteChoice.of(suite, results=results), watch=False, as_json=False)
     assert "its disk has only 3 MiB left" in capsys.readouterr().out
 
 
-def choose(**fields: Any) -> RunChoices:
+def choose(**fields: Any) -> RunOptions:
     values = {"limit": None, "retry": None, "dry_run": False, "yes": True, "device": "cpu"}
-    return RunChoices(**{**values, "workers": 1, **fields})
+    return RunOptions(**{**values, "workers": 1, **fields})
 
 
 @pytest.mark.parametrize(
-    ("choices", "message"),
+    ("options", "message"),
     [
         (choose(cluster="slrum"), "--cluster slrum, did you mean 'slurm'?"),
         (choose(wait=True), "belong to --cluster slurm"),
@@ -252,12 +252,12 @@ def choose(**fields: Any) -> RunChoices:
     ],
 )
 def test_clusters_that_cannot_be_meant_are_refused(
-    suite: Path, results: Path, choices: RunChoices, message: str, monkeypatch: pytest.MonkeyPatch
+    suite: Path, results: Path, options: RunOptions, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setenv("XDG_CONFIG_HOME", "/nowhere")
     with pytest.raises(UserError) as refused:
-        run_suite(SuiteChoice.of(suite), results, choices, Machine())
+        run_suite(SuiteChoice.of(suite, results=results), options, Machine())
     assert message in str(refused.value)
     assert not results.exists()
 
@@ -265,7 +265,7 @@ def test_clusters_that_cannot_be_meant_are_refused(
 def test_runs_with_dropout_are_not_spread(suite: Path, results: Path) -> None:
     suite.write_text(SUITE.replace("mamba]", "s4_mamba]"))
     with pytest.raises(UserError, match="4 runs of s4_mamba have dropout"):
-        run_suite(SuiteChoice.of(suite), results, choose(gpus_per_run=2), Machine())
+        run_suite(SuiteChoice.of(suite, results=results), choose(gpus_per_run=2), Machine())
 
 
 @pytest.mark.parametrize(
@@ -296,6 +296,6 @@ def test_times_of_jobs_are_those_of_a_device_of_the_kind_that_they_ask_for(
     monkeypatch.setenv("PATH", str(commands))
     (suite.parent / "site.yaml").write_text(site)
     terms = "architecture=transformer"
-    choices = choose(cluster="slurm", cluster_config=suite.parent / "site.yaml", dry_run=True)
-    run_suite(SuiteChoice.of(suite, terms=terms), results, choices, Machine())
+    options = choose(cluster="slurm", cluster_config=suite.parent / "site.yaml", dry_run=True)
+    run_suite(SuiteChoice.of(suite, terms=terms, results=results), options, Machine())
     assert expected in capsys.readouterr().out

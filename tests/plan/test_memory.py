@@ -16,7 +16,7 @@ from bench.cli import printing
 from bench.cli.arguments import SuiteChoice
 from bench.cli.memory import check_workers_fit
 from bench.cli.run import run_suite
-from bench.cli.run_choices import RunChoices
+from bench.cli.run_options import RunOptions
 from bench.dispatch.job import Machine
 from bench.dispatch.stack_sizes import MEMORY_SHARE, advised_members
 from bench.dispatch.status import RunStatus
@@ -160,8 +160,8 @@ def would_submit(
             pool_of.path_of(results, like), result_of(like, provenance={"peak_memory_mib": peak_mib})
         )
     config = suite.parent / "site.yaml"
-    choices = RunChoices(None, True, None, True, "auto", None, cluster="slurm", cluster_config=config)
-    run_suite(SuiteChoice.of(suite), results, choices, machine or Machine())
+    options = RunOptions(None, True, None, True, "auto", None, cluster="slurm", cluster_config=config)
+    run_suite(SuiteChoice.of(suite, results=results), options, machine or Machine())
 
 
 def test_on_a_cluster_the_runs_of_a_stack_are_in_one_job(

@@ -320,10 +320,10 @@ def test_a_plan_is_printed_and_exported_with_what_is_unknown(
     monkeypatch.setattr("bench.cli.plan.local_device", lambda: ("this device", "cpu"))
     suite = ROOT / "suites/quick.yaml"
     runs = suites.load(suite).runs
-    show_plan(SuiteChoice.of(suite), tmp_path, as_json=True)
+    show_plan(SuiteChoice.of(suite, results=tmp_path), as_json=True)
     exported = json.loads(capsys.readouterr().out)
     assert {(run["estimated_hours"], run["estimate"]) for run in exported["runs"]} == {(None, "unknown")}
-    show_plan(SuiteChoice.of(suite), tmp_path, as_json=False)
+    show_plan(SuiteChoice.of(suite, results=tmp_path), as_json=False)
     printed = capsys.readouterr().out
     assert f"bench speed {suite}" in " ".join(printed.split()), "a long path may be wrapped"
     totals = printed[printed.index("By experiment") :]
@@ -331,7 +331,7 @@ def test_a_plan_is_printed_and_exported_with_what_is_unknown(
     records.store(
         records.path_of(tmp_path, "this device"), replace(speed_record(runs[0], (1, 3.6)), device_kind="cpu")
     )
-    show_plan(SuiteChoice.of(suite), tmp_path, as_json=True)
+    show_plan(SuiteChoice.of(suite, results=tmp_path), as_json=True)
     first, *others = json.loads(capsys.readouterr().out)["runs"]
     assert (first["estimated_hours"], first["estimate"], first["stack"]) == (
         pytest.approx(runs[0].steps / 1e6),
@@ -339,12 +339,12 @@ def test_a_plan_is_printed_and_exported_with_what_is_unknown(
         1,
     )
     assert any(run["estimated_hours"] is None for run in others)
-    show_plan(SuiteChoice.of(suite), tmp_path, as_json=False)
+    show_plan(SuiteChoice.of(suite, results=tmp_path), as_json=False)
     printed = capsys.readouterr().out
     unknown = sum(run["estimated_hours"] is None for run in others)
     assert re.search(rf"all, each run once +{len(runs)} +· +· +\S+ (s|min) +{unknown} ", printed)
     records.path_of(tmp_path, "this device").write_text("{}")
-    show_plan(SuiteChoice.of(suite), tmp_path, as_json=True)
+    show_plan(SuiteChoice.of(suite, results=tmp_path), as_json=True)
     (problem,) = json.loads(capsys.readouterr().out)["problems"]
     assert "this-device.json: is not a record of bench speed; set aside" in problem
 

@@ -17,6 +17,7 @@ from synthetic import claim_of, experiment_of, grid, pool_of, suite_of, task_nam
 
 from bench.check import check
 from bench.check.claims import Claims
+from bench.report.figures import drawing
 from bench.report.write import write_report
 
 pytestmark = pytest.mark.slow
@@ -71,7 +72,10 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     }
     verdicts = check(Claims(Path("x"), claims), suite, pool, allow_synthetic=True)
     folder = tmp_path_factory.mktemp("report")
-    write_report(suite, pool, folder, {}, verdicts)
+    with pytest.MonkeyPatch.context() as patch:  # the page shows no other kind of picture
+        patch.setattr(drawing, "_METADATA", {"svg": drawing._METADATA["svg"]})
+        patch.setattr(drawing, "MOST_WORKERS", 1)
+        write_report(suite, pool, folder, {}, verdicts)
     return (folder / "index.html").as_uri()
 
 

@@ -180,6 +180,7 @@ def records(suite: Path, **of_mamba: object) -> dict[str, dict[str, object]]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("of_mamba", "words"),
     [

@@ -23,7 +23,7 @@ from torch.autograd.profiler_util import FunctionEvent
 
 from bench import results as pool_of
 from bench.cli.arguments import SuiteChoice
-from bench.cli.speed import SpeedChoices, numbers, show_speed, words
+from bench.cli.speed import SpeedOptions, numbers, show_speed, words
 from bench.errors import UserError
 from bench.run import Run
 from bench.speed import measure as measuring
@@ -403,7 +403,7 @@ def test_the_command_takes_a_suite_draws_profiles_and_says_that_this_is_a_proces
         patch.setenv("KINETO_LOG_LEVEL", "99")
         show_speed(
             Grid(stacks=(1,)),
-            SpeedChoices(SuiteChoice.of(suite), tmp_path / "results", record, True, None, False),
+            SpeedOptions(SuiteChoice.of(suite), tmp_path / "results", record, True, None, False),
         )
     printed = capsys.readouterr().out
     assert "a processor" in printed.splitlines()[0]
@@ -463,7 +463,7 @@ def test_without_jax_the_error_says_how_to_install_it(
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "jax" else find_spec(name))
     with pytest.raises(UserError, match="pip install"):
-        show_speed(Grid(), SpeedChoices(None, tmp_path, None, False, "jax", True))
+        show_speed(Grid(), SpeedOptions(None, tmp_path, None, False, "jax", True))
 
 
 PEER = """

@@ -184,9 +184,9 @@ def mutated_inputs(count: int, seed: int) -> Iterator[str]:
 
 def _readers(suite: Path, results: Path) -> Iterator[Callable[[], object]]:
     """What reads a suite, its claims and its findings."""
-    yield lambda: show_plan(SuiteChoice.of(suite), results, as_json=True)
+    yield lambda: show_plan(SuiteChoice.of(suite, results=results), as_json=True)
     if claims_of.path_for(suite).exists():
-        yield lambda: check_suite(SuiteChoice.of(suite), results, CheckOptions(as_json=True))
+        yield lambda: check_suite(SuiteChoice.of(suite, results=results), CheckOptions(as_json=True))
     if findings_of.path_for(suite).exists():
         yield lambda: _read_findings(suite)
 

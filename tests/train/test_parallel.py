@@ -16,7 +16,7 @@ from command import SECONDS
 from small_runs import small_run, training_loss
 
 from bench import results as pool_of
-from bench.cli.run_choices import has_dropout
+from bench.cli.run_options import has_dropout
 from bench.dispatch.job import Machine
 from bench.dispatch.local import LocalPool
 from bench.dispatch.machines import machines

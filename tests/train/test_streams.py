@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 
+from bench.models.architecture import Architecture
 from bench.models.architectures import ARCHITECTURES
+from bench.models.mixers.block import Block, Place
 from bench.models.sizes import Size
 from bench.optimizers import AdamW
 from bench.run import Run
@@ -98,6 +100,52 @@ def test_the_state_is_carried_without_its_gradient(words: torch.Tensor) -> None:
     assert [tuple(carried.shape) for carried in before] == [(2, 1, STREAMS, 8)] * 2
     step()
     assert not any(torch.equal(old, new) for old, new in zip(before, state.carried, strict=True))
+
+
+class RunningSum(Block):
+    """h plus the sum of all tokens of the stream before."""
+
+    name: Literal["running_sum"] = "running_sum"
+
+    @property
+    def carries(self) -> bool:
+        return True
+
+    def parameters(self, D: int) -> int:
+        return 0
+
+    def multiplications(self, L: int, D: int) -> int:
+        return L * D
+
+    def build(self, place: Place) -> torch.nn.Module:
+        return RunningSumModule(place.width)
+
+
+class RunningSumModule(torch.nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.carried: torch.Tensor | None = None
+
+    def begin_streams(self, batch: int) -> torch.Tensor:
+        self.carried = torch.zeros(batch, 1, self.width)
+        return self.carried
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        if self.carried is None:
+            return h.cumsum(1)
+        sums = self.carried.clone() + h.cumsum(1)
+        self.carried.copy_(sums[:, -1:].detach())
+        return sums
+
+
+def test_any_block_can_carry_its_state(words: torch.Tensor) -> None:
+    run = run_of(Architecture(name="sums", layer=(RunningSum(),)))
+    state = fresh(run)
+    assert [tuple(carried.shape) for carried in state.carried] == [(STREAMS, 1, 8)] * 2
+    eager_step(state)()
+    assert all(carried.abs().min() > 0 for carried in state.carried)
+    assert state.tensors().keys() >= {"carried_0", "carried_1"}, "a checkpoint has them"
 
 
 def test_a_checkpoint_has_the_carried_state(words: torch.Tensor, tmp_path: Path) -> None:

@@ -52,6 +52,10 @@ class BoundClaim(Claim):
     def bound_text(self) -> str:
         return f"{'≤' if self.bound.at_most is not None else '≥'} {short(self.bound.limit)}"
 
+    @property
+    def favours_subject(self) -> bool:
+        return self.bound.at_most is not None
+
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
         (measurement,) = measurements
         value, limit = measurement.value, self.bound.limit

@@ -83,6 +83,10 @@ class CountClaim(SlackClaim):
     def condition(self) -> str:
         return f"{self.bound_text}, each with {super().bound_text}" if self.slack else self.bound_text
 
+    @property
+    def operation(self) -> None:
+        return None
+
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
         values = np.array([[measurement.value for measurement in measurements]])
         words = [

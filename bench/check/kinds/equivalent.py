@@ -32,6 +32,7 @@ from bench.check.claim import ROUNDING, Claim, Holds, Judgement, Member, decidin
 from bench.check.equivalence import LEAST_SEEDS, MeanComparison, Ratio, Side, compare
 from bench.check.measurement import Measurement, ratio_of, ratios
 from bench.check.quantity import Quantity, runs_of
+from bench.check.verdict import Operation
 from bench.digits import count_of, error_text, plus_minus
 from bench.frozen import Frozen
 from bench.strict_yaml.complaints import Complaint
@@ -127,6 +128,10 @@ class EquivalentClaim(Claim):
     @property
     def bound_text(self) -> str:
         return self.tolerance
+
+    @property
+    def operation(self) -> Operation:
+        return "ratio"
 
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
         subject, reference = measurements

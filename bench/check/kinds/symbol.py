@@ -58,6 +58,10 @@ class SymbolClaim(Claim):
     def expected(self) -> str:
         return self.symbol.expected
 
+    @property
+    def operation(self) -> None:
+        return None
+
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
         subject, *compared = measurements
         excesses = [measurement.value for measurement in compared]

@@ -12,7 +12,7 @@ from typing import ClassVar, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from bench.check.claim import Holds, Member
+from bench.check.claim import Holds, Member, Sides
 from bench.check.measurement import Measurement
 from bench.check.quantity import Quantity
 from bench.check.slack import RatioClaim, T
@@ -56,6 +56,9 @@ class TrendClaim(RatioClaim):
 
     def pairs(self, members: Iterable[T]) -> list[tuple[T, T]]:
         return list(itertools.pairwise(members))
+
+    def lower_pairs(self) -> Sequence[tuple[Sides, Sides]]:
+        return list(itertools.combinations([quantity.operands for quantity in self.quantities], 2))
 
     def parts(self, values: Floats) -> Holds:
         # Equal neighbours are allowed unless there is a margin, but the whole list must rise.

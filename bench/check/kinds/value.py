@@ -97,6 +97,11 @@ class ValueClaim(Claim):
         ends = (short(float(f"{end:.{2 if abs(end) < 0.01 else 3}g}")) for end in self.value.ends)
         return " to ".join(map(with_minus, ends))
 
+    @property
+    def favours_subject(self) -> bool | None:
+        equal = 1.0 if self.measure.relative_to else 0.0
+        return None if self.value.expected == equal else self.value.expected < equal
+
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
         (measurement,) = measurements
         distance = self.value.distances(np.array([measurement.value]))[0]

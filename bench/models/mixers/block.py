@@ -14,7 +14,7 @@ import math
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self, runtime_checkable
 
 from bench.errors import UserError, raised_in
 from bench.frozen import Frozen
@@ -55,8 +55,20 @@ SITES_OF_A_BLOCK = 4
 """Largest number of dropout modules of a block. Sites below this number belong to the backbone."""
 
 
+@runtime_checkable
+class StreamModule(Protocol):
+    """The module of a block that carries its state from one training step to the next."""
+
+    def begin_streams(self, batch: int) -> Tensor:
+        """Carry the state between batches of this size from now on; return it. Steps overwrite it."""
+
+
 class Block(Frozen):
-    """Settings of a kind of block. Subclasses add fields, the cost and the module."""
+    """Settings of a kind of block. Subclasses add fields, the cost and the module.
+
+    The name of a field with a probability of dropout ends in `dropout`: `bench run --gpus-per-run` refuses a
+    run in which one is not 0.
+    """
 
     uses_heads: ClassVar[bool] = False
     """Whether the module depends on `Place.heads`, which then must divide the width.
@@ -106,6 +118,16 @@ class Block(Frozen):
         convolutions are not counted.
         """
         return None
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether no output depends on later tokens."""
+        return True
+
+    @property
+    def carries(self) -> bool:
+        """Whether a training step begins with the state at the end of the step before (`StreamModule`)."""
+        return False
 
     @abstractmethod
     def build(self, place: Place) -> nn.Module:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from bench import results as results_of
+from bench import results as pools
 from bench.report.text import heading
 from bench.results.mixtures import mixtures
 from bench.results.record import MAIN, SELECTION
@@ -34,7 +34,7 @@ PURPOSES = {SELECTION: "validation", MAIN: "test"}
 """What readers call the prompts that result files call `selection` and `report`."""
 
 
-def summarise(pool: results_of.Pool, run_ids: Iterable[str], tasks: Mapping[str, str]) -> ProvenanceSummary:
+def summarise(pool: pools.Pool, run_ids: Iterable[str], tasks: Mapping[str, str]) -> ProvenanceSummary:
     """Summarise the results of `run_ids` that are in the pool.
 
     Args:
@@ -82,7 +82,7 @@ def summarise(pool: results_of.Pool, run_ids: Iterable[str], tasks: Mapping[str,
     )
 
 
-def _spent(origins: Sequence[results_of.Provenance]) -> list[tuple[str, list[tuple[str, int]]]]:
+def _spent(origins: Sequence[pools.Provenance]) -> list[tuple[str, list[tuple[str, int]]]]:
     """Training hours by device, each run counted as if it had a device of its own."""
     hours: dict[str, list[float]] = {}
     for origin in origins:
@@ -97,13 +97,13 @@ def _yes(value: bool | None) -> str:
     return "" if value is None else "yes" if value else "no"
 
 
-def _commit(origin: results_of.Provenance) -> str:
+def _commit(origin: pools.Provenance) -> str:
     if not origin.commit:
         return "unknown: the code had no history where it ran"
     return f"{origin.commit[:12]} with uncommitted changes" if origin.dirty else origin.commit[:12]
 
 
-def _self_test(origin: results_of.Provenance) -> str:
+def _self_test(origin: pools.Provenance) -> str:
     """The result of the training process's comparison of its kernels with their references."""
     if not origin.self_test:
         return "not run"
@@ -123,13 +123,13 @@ def _plugin(origin: Mapping[str, str]) -> str:
     return f"{kind} {origin.get(kind)}: {source}"
 
 
-def _packages(origins: Sequence[results_of.Provenance]) -> dict[str, list[str]]:
+def _packages(origins: Sequence[pools.Provenance]) -> dict[str, list[str]]:
     names = sorted({name for origin in origins for name in origin.packages or {}})
     return {name: [(origin.packages or {}).get(name) or "" for origin in origins] for name in names}
 
 
 def _digests(
-    results: Sequence[results_of.Record], tasks: Mapping[str, str]
+    results: Sequence[pools.Record], tasks: Mapping[str, str]
 ) -> dict[tuple[str, str], Counter[str]]:
     """How many results were evaluated on which prompts, by task id and purpose."""
     digests: dict[tuple[str, str], Counter[str]] = {}
@@ -153,7 +153,7 @@ def _prompt_warnings(digests: Mapping[tuple[str, str], Counter[str]], tasks: Map
     return warnings
 
 
-def _code_warnings(origins: Sequence[results_of.Provenance]) -> list[str]:
+def _code_warnings(origins: Sequence[pools.Provenance]) -> list[str]:
     dirty = sum(bool(origin.dirty) for origin in origins)
     commits = {origin.commit for origin in origins}
     warnings = []

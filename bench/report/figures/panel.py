@@ -80,9 +80,9 @@ class Panel:
         those of architectures that are not in the panel.
         """
         present = {looks[architecture].colour for architecture in self.series.values()}
-        taken = {look.colour for look in looks.values()}
+        used = {look.colour for look in looks.values()}
         free = [look for look in LOOKS if look.colour not in present]
-        free = [] if common_variants(self.series) else sorted(free, key=lambda look: look.colour in taken)
+        free = [] if common_variants(self.series) else sorted(free, key=lambda look: look.colour in used)
         counts: dict[str, int] = {}
         styles = {}
         for series, architecture in self.series.items():

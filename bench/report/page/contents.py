@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from bench.check import WORDS, Verdict
+from bench.check.verdict import DECIDED
 from bench.digits import scientific
 from bench.paper.exhibits import named
 from bench.report.data.provenance import ProvenanceSummary
@@ -76,11 +77,7 @@ class Report:
     @property
     def verdict_counts(self) -> dict[str, int]:
         """Verdicts by word, in the order of `bench.check`."""
-        return _by_word(self.verdicts)
-
-    def tally(self, verdicts: Sequence[Verdict]) -> str:
-        """How many verdicts have each word: "4 reproduced, 1 undecided"."""
-        return ", ".join(f"{count} {word}" for word, count in _by_word(verdicts).items() if count)
+        return {word: sum(verdict.verdict == word for verdict in self.verdicts) for word in WORDS}
 
     @property
     def verdict_meanings(self) -> list[tuple[str, str]]:
@@ -139,8 +136,7 @@ class Report:
         """The figure that comes first, by the rule in RULES; None without a figure that shows results."""
 
         def decided(exhibit: DrawnExhibit) -> int:
-            words = ("reproduced", "contradicted")
-            return sum(verdict.verdict in words for verdict in self.verdicts_on(exhibit.number))
+            return sum(verdict.verdict in DECIDED for verdict in self.verdicts_on(exhibit.number))
 
         return max((exhibit for exhibit in self.drawn if exhibit.shows_results), key=decided, default=None)
 
@@ -177,10 +173,6 @@ class Report:
 
 def _place(architecture: str) -> tuple[int, str]:
     return FIXED.get(architecture, len(FIXED)), architecture
-
-
-def _by_word(verdicts: Sequence[Verdict]) -> dict[str, int]:
-    return {word: sum(verdict.verdict == word for verdict in verdicts) for word in WORDS}
 
 
 def _percent_of(done: float, planned: float) -> str:

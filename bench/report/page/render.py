@@ -16,6 +16,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from bench.check import counts
 from bench.digits import scientific
 from bench.files import utf8
 from bench.report.figures.drawing import Drawing
@@ -97,6 +98,7 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.filters.update(
+        counts=counts,
         first_sentence=first_sentence,
         md=markdown,
         measured=measured_text,

@@ -134,10 +134,10 @@ _SHAPE = r'<defs><path id="([^"]*)" ([^>]*)/></defs>'
 
 def _with_shared_shapes(text: str, ids: dict[str, str]) -> str:
     """The text without definitions of shapes that the page has already, which it then refers to."""
-    known = {name: ids[shape] for name, shape in re.findall(_SHAPE, text) if shape in ids}
+    shared = {name: ids[shape] for name, shape in re.findall(_SHAPE, text) if shape in ids}
     ids |= {shape: name for name, shape in re.findall(_SHAPE, text) if shape not in ids}
-    text = re.sub(_SHAPE, lambda match: "" if match[1] in known else match[0], text)
-    return re.sub(r'href="#([^"]*)"', lambda match: f'href="#{known.get(match[1], match[1])}"', text)
+    text = re.sub(_SHAPE, lambda match: "" if match[1] in shared else match[0], text)
+    return re.sub(r'href="#([^"]*)"', lambda match: f'href="#{shared.get(match[1], match[1])}"', text)
 
 
 _ALIKE = r'(<use [^>]*?)( class="[^"]*")/>(?:<use [^>]*?\2/>){2,}'

@@ -90,7 +90,9 @@ def matching_table(comparisons: Sequence[FrontierComparison]) -> Table:
 def _reference(comparison: FrontierComparison) -> str:
     names = [name for name in comparison.series if comparison.lines[name]]
     preferred = ("transformer", "transformer_plus_plus")
-    transformers = (name for wanted in preferred for name in names if comparison.series[name] == wanted)
+    transformers = (
+        name for architecture in preferred for name in names if comparison.series[name] == architecture
+    )
     return next(transformers, names[0])
 
 

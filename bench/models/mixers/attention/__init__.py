@@ -85,6 +85,10 @@ class Attention(Block):
         heads = self.attention_heads
         return f"its width {D} is not a multiple of {heads} attention_heads" if heads and D % heads else None
 
+    @property
+    def is_causal(self) -> bool:
+        return self.causal
+
     def parameters(self, D: int) -> int:
         projections = 5 if self.output_gate else 4
         norms = 2 * D // (self.attention_heads or 1) if self.qk_norm else 0

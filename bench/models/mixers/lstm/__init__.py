@@ -29,6 +29,10 @@ class LSTM(Block):
     name: Literal["lstm"] = "lstm"
     carry: bool = False
 
+    @property
+    def carries(self) -> bool:
+        return self.carry
+
     def parameters(self, D: int) -> int:
         """Four gates, each with D² weights and a bias for the input, and the same for the hidden state."""
         return 4 * D * (2 * D + 2)

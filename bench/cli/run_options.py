@@ -1,4 +1,4 @@
-"""The choices of `bench run`, and the refusal of those that cannot be carried out."""
+"""The options of `bench run`, and the refusal of those that cannot be carried out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEVICES = ("auto", "cpu", "cuda")
 
 
 @dataclass(frozen=True)
-class RunChoices:
+class RunOptions:
     """Options of the command line: which runs to start, and where.
 
     Attributes have the names of the options, but for `seconds`, the duration of `--for`.
@@ -40,30 +40,30 @@ class RunChoices:
     track: str | None = None
 
 
-def check_choices(choices: RunChoices, machine: Machine) -> None:
+def check_options(options: RunOptions, machine: Machine) -> None:
     """Refuse options that are wrong, whatever the suite is.
 
     Raises:
         UserError: a value is unknown, options do not go together, or a package is not installed.
     """
-    if choices.retry not in (None, "failed"):
-        raise UserError(f"--retry {choices.retry}: only failed runs can be tried again (--retry failed)")
-    if choices.device not in DEVICES:
+    if options.retry not in (None, "failed"):
+        raise UserError(f"--retry {options.retry}: only failed runs can be tried again (--retry failed)")
+    if options.device not in DEVICES:
         # By its letters, "gpu" is closer to cpu than to cuda.
-        nearest = ", did you mean 'cuda'?" if "gpu" in choices.device.lower() else None
-        raise UserError(f"--device {choices.device}{nearest or did_you_mean(choices.device, DEVICES)}")
-    if choices.cluster not in CLUSTERS:
-        raise UserError(f"--cluster {choices.cluster}{did_you_mean(choices.cluster, CLUSTERS)}")
-    if choices.cluster == "local" and (choices.cluster_config or choices.wait or choices.snapshot):
+        nearest = ", did you mean 'cuda'?" if "gpu" in options.device.lower() else None
+        raise UserError(f"--device {options.device}{nearest or did_you_mean(options.device, DEVICES)}")
+    if options.cluster not in CLUSTERS:
+        raise UserError(f"--cluster {options.cluster}{did_you_mean(options.cluster, CLUSTERS)}")
+    if options.cluster == "local" and (options.cluster_config or options.wait or options.snapshot):
         raise UserError("--cluster-config, --wait and --snapshot belong to --cluster slurm")
-    if choices.cluster == "slurm" and choices.seconds is not None:
+    if options.cluster == "slurm" and options.seconds is not None:
         raise UserError(
             "--for belongs to --cluster local: the time of Slurm's jobs is timeout_min in the site file; "
             "a job saves before it is over, and its runs resume in the next one"
         )
-    if choices.track is not None:
-        tracking.check(choices.track)
-        if choices.cluster != "local":
+    if options.track is not None:
+        tracking.check(options.track)
+        if options.cluster != "local":
             raise UserError(
                 "--track belongs to --cluster local: it reads the record of this machine's workers"
             )
