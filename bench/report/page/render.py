@@ -21,7 +21,7 @@ from bench.digits import scientific
 from bench.files import utf8
 from bench.report.figures.drawing import Drawing
 from bench.report.page.contents import Report
-from bench.report.page.rules import DRAWS_RULE, RULES
+from bench.report.page.rules import DRAWS_RULES, RULES
 from bench.report.page.runs import packed
 from bench.report.page.svg import FONTS, SharedParts, again, inline, variable
 from bench.report.style import DARK
@@ -107,5 +107,5 @@ def _environment() -> jinja2.Environment:
         table=lambda table: Markup(as_markdown(table)),
         unbroken=unbroken,
     )
-    environment.globals["draws_rule"] = DRAWS_RULE
+    environment.globals["draws_rules"] = DRAWS_RULES
     return environment

@@ -12,29 +12,31 @@ MEANINGS = {
     "reproduced": f"the claim holds in at least {100 * CONFIDENCE:.0f} % of the draws",
     "contradicted": f"one of its comparisons fails in at least {100 * CONFIDENCE:.0f} % of the draws (if it "
     "counts pairs, too many pairs fail), or all runs of one of its numbers diverged",
-    "undecided": "the draws leave both answers open, or there are fewer seeds than the claim takes, or some "
-    "of them diverged (unless the claim is about the models that were trained), or the answer depends on "
-    "which of several equally good learning rates or sizes is read, or on a choice of rate or size that is "
-    "another one without one of the seeds, or on when runs that never learned would have learned in a longer "
-    "training",
+    "undecided": "the draws leave both answers open; or fewer seeds finished than the claim takes; or one "
+    "diverged, and the claim is about training; or the answer depends on which of several equally good "
+    "learning rates or sizes is read, on a choice that one seed decides, or on when runs that never learned "
+    "would have learned in a longer training",
     "not comparable": "the models that are compared have learned too little, or none of them can be better, "
     "or none finished, or two numbers have no ratio, or the runs are not those that the claim is about",
     "missing": "runs are missing",
     "unreachable": "no model can have the claimed number",
 }
-"""What each verdict means. `DRAWS_RULE` says what a draw is."""
-DRAWS_RULE = (
+"""What each verdict means. `DRAWS_RULES` say what a draw is."""
+DRAWS_RULES = (
     "A draw is what the numbers of a claim might have been on other test prompts and, with several seeds, "
-    f"after other trainings ({DRAWS:,} draws). The column “over” says which of the two; a claim about the "
-    "very models that were trained has other prompts alone. “Not prompts”: results keep no answers at the "
-    "checks of convergence, and a claim that training gives two equal mean errors resamples seeds alone. "
+    f"after other trainings ({DRAWS:,} draws).",
+    "The column “over” says which of the two. A claim about the very models that were trained has other "
+    "prompts alone. “Not prompts”: results keep no answers at the checks of convergence, and a claim that "
+    "training gives two equal mean errors resamples seeds alone.",
     "The interval in brackets leaves 5 % of the draws on either side. So the claim that a number is at most "
     "b (≤ b) is reproduced if the upper end is at most b, contradicted if the lower end is above b, and "
     "undecided otherwise. For ≥ b the ends are exchanged. The ratio of two models is decided in the same "
-    "way. A value with a tolerance has two bounds. A claim about several models is reproduced if all of it "
-    "holds in enough draws, and contradicted if one pair of models is the other way round in enough of "
-    "them. No draw of an accuracy is below 0 or above 1. Each claim is decided on its own: of 20 claims at "
-    "the edge of being true, about one is reproduced by chance."
+    "way. A value with a tolerance has two bounds.",
+    "A claim about several models is reproduced if all of it holds in enough draws, and contradicted if one "
+    "pair of models is the other way round in enough of them.",
+    "No draw of an accuracy is below 0 or above 1.",
+    "Each claim is decided on its own: of 20 claims at the edge of being true, about one is reproduced by "
+    "chance.",
 )
 LENGTH = {
     "training_flops_full_length": "Every step counts at the full prompt length.",
@@ -65,7 +67,8 @@ RULES = (
         "The figure of the paper with the most decided claims (reproduced or contradicted) comes first; of "
         "equals, the first in the paper.",
     ),
-    ("Verdicts", f"{'; '.join(f'{word}: {meaning}' for word, meaning in MEANINGS.items())}. {DRAWS_RULE}"),
+    ("Verdicts", " ".join(f"{word.capitalize()}: {meaning}." for word, meaning in MEANINGS.items())),
+    ("Draws", " ".join(DRAWS_RULES)),
     (
         "Words",
         "finished: trained to its last step. diverged: stopped being a number, and is never chosen. failed: "
