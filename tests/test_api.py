@@ -320,7 +320,7 @@ def test_a_run_that_another_process_finished_meanwhile_is_not_trained(
     run = small_run()
     expected = bench.train_run(run, tmp_path).result
     answers = [None, expected]
-    monkeypatch.setattr("bench.dispatch.alone.pool_of.load_run", lambda results, run: answers.pop(0))
+    monkeypatch.setattr("bench.dispatch.alone.pools.load_run", lambda results, run: answers.pop(0))
     monkeypatch.setattr("bench.dispatch.alone._train", pytest.fail)
     assert bench.train_run(run, tmp_path).result == expected
     assert answers == []

@@ -20,7 +20,7 @@ from averaging import AVERAGE
 from command import ROOT, bench
 
 from bench import plugins
-from bench import results as pool_of
+from bench import results as pools
 from bench import suite as suites
 from bench.api import count_flops
 from bench.dispatch.plugin_checks import NotComparable, check_plugins
@@ -117,7 +117,7 @@ def printed(*arguments: object, cwd: Path, code: int = 0, **environment: str) ->
 
 
 def results_of(folder: Path) -> list[RunRecord]:
-    pool = pool_of.load(folder / "results")
+    pool = pools.load(folder / "results")
     assert pool.problems == []
     return list(pool.runs.values())
 
@@ -155,7 +155,7 @@ def test_the_example_plugin_trains_in_its_suite_beside_the_papers_architectures(
 
     plugins.load([path])
     runs = suites.load(suite).runs
-    summary = summarise(pool_of.load(tmp_path / "results"), [run.id for run in runs], {})
+    summary = summarise(pools.load(tmp_path / "results"), [run.id for run in runs], {})
     source = f"architecture simple_gla: gla.py, SHA-256 {origin['sha256'][:12]}"
     assert dict(summary.rows)["plugins"] == [(source, 2)]
 
@@ -685,7 +685,7 @@ def test_a_task_of_ones_own_trains_and_says_where_it_came_from(one_refused: tupl
         "file": "noisy.py",
         "sha256": hashlib.sha256((folder / "noisy.py").read_bytes()).hexdigest(),
     }
-    pool = pool_of.load(folder / "results")
+    pool = pools.load(folder / "results")
     (result,), (baselines,) = pool.runs.values(), pool.baselines.values()
     assert result.provenance.plugins == baselines.provenance.plugins == [origin]
     stored = json.loads(pool.paths["run", result.id].read_bytes())

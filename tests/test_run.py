@@ -12,7 +12,7 @@ from command import ROOT
 from pydantic import ValidationError
 from small_runs import small_run
 
-from bench import results as pool_of
+from bench import results as pools
 from bench import suite as suites
 from bench.check.quantity import FILTERS, Quantity
 from bench.filters import RUN_FIELDS
@@ -32,7 +32,7 @@ from bench.tasks import TASKS
 
 
 def test_committed_results_are_those_that_the_pilot_asks_for() -> None:
-    pool = pool_of.load(ROOT / "results")
+    pool = pools.load(ROOT / "results")
     runs = suites.load(ROOT / "suites/pilot.yaml").runs
     assert len(runs) == 14
     for run in runs:
@@ -89,7 +89,7 @@ def test_no_suite_is_left_out() -> None:
 
 
 def test_an_id_is_the_digest_of_what_its_result_records() -> None:
-    pool = pool_of.load(ROOT / "results")
+    pool = pools.load(ROOT / "results")
     assert pool.problems == []
     for kind, key in pool.paths:
         value = json.loads(pool.paths[kind, key].read_bytes())

@@ -12,7 +12,7 @@ import pytest
 from command import ROOT, bench
 from synthetic import result_of, run_of, write_pool
 
-from bench import results as pool_of
+from bench import results as pools
 from bench import tracking
 from bench.dispatch.state import Folder
 from bench.errors import UserError
@@ -80,7 +80,7 @@ def test_losses_evaluations_and_settings_reach_the_tracker(name: str, tmp_path: 
     done = bench("run", *TINY, *ONE, "--track", name, cwd=tmp_path, **environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "stopped" not in done.stdout
-    (result,) = pool_of.load(tmp_path / "results").runs.values()
+    (result,) = pools.load(tmp_path / "results").runs.values()
     (begun,) = calls(tmp_path, "init")
     assert begun["project"] == "quick"
     assert begun["config"]["learning_rate"] == result.run.learning_rate
@@ -106,7 +106,7 @@ def test_a_tracker_that_raises_is_one_warning(tmp_path: Path, fake: Any) -> None
     assert warnings == [
         "wandb stopped: ConnectionError: no route to the tracker. The training is not affected."
     ]
-    assert len(pool_of.load(tmp_path / "results").runs) == 1
+    assert len(pools.load(tmp_path / "results").runs) == 1
 
 
 def test_a_tracker_that_hangs_is_ended(tmp_path: Path, fake: Any) -> None:

@@ -18,7 +18,7 @@ import pytest
 from command import ROOT, as_json, bench, said
 from synthetic import run_of, write_pool
 
-from bench import results as pool_of
+from bench import results as pools
 from bench import suite as suites
 from bench.cli import printing
 from bench.cli.app import COMMANDS, load
@@ -117,7 +117,7 @@ def test_a_run_says_what_it_will_do_what_it_did_and_what_comes_next(trained: tup
     assert lines[2] == f"Expected: an unknown time ({how})."
     assert sum(line.startswith("finished  linear_regression/") for line in lines) == 2
     assert lines[-2:] == ["Done: 2 finished.", "Next: bench report suites/tiny.yaml"]
-    pool = pool_of.load(folder / "results")
+    pool = pools.load(folder / "results")
     assert (len(pool.runs), len(pool.baselines), pool.problems) == (2, 1, [])
 
 
@@ -189,7 +189,7 @@ def test_a_run_that_fails_is_told_apart_and_the_others_finish(fresh: Path) -> No
     assert f"the result is kept in {kept}" in output
     assert json.loads(kept.read_text())["id"] == broken.id
     assert "Try failed runs again with: bench run suites/tiny.yaml --retry failed" in output
-    assert pool_of.load(fresh / "results").runs.keys() == {other.id}
+    assert pools.load(fresh / "results").runs.keys() == {other.id}
 
     status = as_json(bench("status", "suites/tiny.yaml", "--json", cwd=fresh))
     assert [run["id"] for run in status["failed"]] == [broken.id]
@@ -205,7 +205,7 @@ def test_a_run_that_fails_is_told_apart_and_the_others_finish(fresh: Path) -> No
     retried = said(bench("run", "suites/tiny.yaml", "--retry", "failed", "--workers", 1, cwd=fresh))
     assert "1 run to train" in retried
     assert "Done: 1 finished." in retried
-    assert pool_of.load(fresh / "results").runs.keys() == {broken.id, other.id}
+    assert pools.load(fresh / "results").runs.keys() == {broken.id, other.id}
 
 
 @pytest.mark.slow

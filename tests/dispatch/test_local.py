@@ -23,7 +23,7 @@ from command import bench as undisturbed_command
 from small_runs import small_run
 from toy import TWO_RUNS, toy_suite
 
-from bench import results as pool_of
+from bench import results as pools
 from bench import suite as suites
 from bench.dispatch.job import Machine, is_done
 from bench.dispatch.local import MOST_DEATHS, LocalPool
@@ -63,7 +63,7 @@ def finish(process: subprocess.Popen[str], code: int = 0) -> str:
 
 def numbers(results: Path) -> dict[str, str]:
     """Every result without its provenance, as bytes."""
-    pool = pool_of.load(results)
+    pool = pools.load(results)
     assert pool.problems == []
     return {run_id: result.model_dump_json(exclude={"provenance"}) for run_id, result in pool.runs.items()}
 
@@ -117,7 +117,7 @@ def test_interrupted_and_killed_at_random_moments_the_results_are_the_same_bytes
     process = start_and_save(suite_file)
     os.kill(process.pid, signal.SIGINT)
     assert "Run the same command again to resume." in finish(process, code=130)
-    states = [run_status(run, results, pool_of.load(results)) for run in suites.load(suite_file).runs]
+    states = [run_status(run, results, pools.load(results)) for run in suites.load(suite_file).runs]
     assert any(state.note == "interrupted; resumable" for state in states)
     assert all(state.word in ("missing", "finished") for state in states)
     for _ in range(2):
@@ -128,7 +128,7 @@ def test_interrupted_and_killed_at_random_moments_the_results_are_the_same_bytes
         process.communicate()
     said(undisturbed_command("run", suite_file, "--workers", 1, cwd=suite_file.parent))
     assert numbers(results) == undisturbed
-    resumptions = [result.provenance.resumptions or 0 for result in pool_of.load(results).runs.values()]
+    resumptions = [result.provenance.resumptions or 0 for result in pools.load(results).runs.values()]
     assert max(resumptions) >= 1
 
 
@@ -142,7 +142,7 @@ def test_workers_leave_when_their_parent_is_killed(suite_file: Path) -> None:
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     wait_for(lambda: not any(process_exists(beat["pid"]) for beat in beats))
-    assert not all(run.id in pool_of.load(results).runs for run in runs), "they did not train to the end"
+    assert not all(run.id in pools.load(results).runs for run in runs), "they did not train to the end"
 
 
 @pytest.mark.slow
@@ -320,5 +320,5 @@ def test_a_run_whose_state_cannot_be_kept_is_named_and_the_others_finish(suite_f
     assert done.returncode == 1, output
     assert "1 finished, 1 missing" in output
     assert "worker-*.log" in output
-    assert pool_of.load(results).runs.keys() == {second.id}
+    assert pools.load(results).runs.keys() == {second.id}
     assert any(first.id in log.read_text() for log in (results / STATE).glob("worker-*.log"))

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from synthetic import grid, task_named, write_pool
 
-from bench import results as pool_of
+from bench import results as pools
 from bench.dispatch.state import Folder
 from bench.dispatch.status import Queue, QueuedJob, RunStatus, run_status, run_statuses
 from bench.results import Pool
@@ -32,7 +32,7 @@ def test_every_state_is_read_from_files_alone(tmp_path: Path) -> None:
     beat(Folder.of(tmp_path, killed.id), pid=dead.pid, step=9_000)
     (Folder.of(tmp_path, killed.id).path / "checkpoint.pt").write_bytes(b"")
     Folder.of(tmp_path, failed.id).fail_with("MemoryError", "out of memory\nsomewhere")
-    found = run_statuses(RUNS[:6], tmp_path, pool_of.load(tmp_path))
+    found = run_statuses(RUNS[:6], tmp_path, pools.load(tmp_path))
     assert [found[run.id] for run in RUNS[:6]] == [
         RunStatus("finished", finished.steps),
         RunStatus("diverged", 0, note="the loss was not finite at step 1,234"),
@@ -65,12 +65,12 @@ def test_a_run_elsewhere_is_believed_to_be_running(tmp_path: Path) -> None:
 def test_a_result_counts_whatever_the_state_folder_says(tmp_path: Path) -> None:
     write_pool(tmp_path, RUNS[:1])
     Folder.of(tmp_path, RUNS[0].id).fail_with("OSError", "an earlier attempt")
-    assert run_status(RUNS[0], tmp_path, pool_of.load(tmp_path)).word == "finished"
+    assert run_status(RUNS[0], tmp_path, pools.load(tmp_path)).word == "finished"
 
 
 @pytest.mark.parametrize("outcome", ["finished", "diverged"])
 def test_a_run_that_ended_after_the_results_were_read_is_not_missing(tmp_path: Path, outcome: str) -> None:
-    pool, queue = pool_of.load(tmp_path), Queue(runs={RUNS[0].id: QueuedJob("7", "RUNNING")})
+    pool, queue = pools.load(tmp_path), Queue(runs={RUNS[0].id: QueuedJob("7", "RUNNING")})
     assert run_status(RUNS[0], tmp_path, pool).word == "missing"
     write_pool(tmp_path, RUNS[:1], outcome=outcome)
     assert run_status(RUNS[0], tmp_path, pool, queue).word == outcome

@@ -23,7 +23,7 @@ import torch
 from averaging import AVERAGE
 from command import PATIENCE, ROOT, bench
 
-from bench import results as pool_of
+from bench import results as pools
 from bench.cli import signals
 from bench.dispatch import lock
 from bench.dispatch.job import Machine
@@ -236,7 +236,7 @@ def test_a_plugin_that_kills_its_process_fails_alone(tmp_path: Path) -> None:
 
 
 def _runs(folder: Path) -> list[str]:
-    return list(pool_of.load(folder / "results").runs)
+    return list(pools.load(folder / "results").runs)
 
 
 # --- file systems without locks -----------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from synthetic import pool_with, record_of, result_of, run_of, task_named
 
-from bench import results as pool_of
+from bench import results as pools
 from bench import suite as suites
 from bench.cli import memory as memory_of
 from bench.cli import printing
@@ -156,9 +156,7 @@ def would_submit(
         like = next(run for run in suites.load(suite).runs if run.size.width == 64)
         like = like.model_copy(update={"seed": 7})
         like.__dict__.pop("id", None)
-        pool_of.store(
-            pool_of.path_of(results, like), result_of(like, provenance={"peak_memory_mib": peak_mib})
-        )
+        pools.store(pools.path_of(results, like), result_of(like, provenance={"peak_memory_mib": peak_mib}))
     config = suite.parent / "site.yaml"
     options = RunOptions(None, True, None, True, "auto", None, cluster="slurm", cluster_config=config)
     run_suite(SuiteChoice.of(suite, results=results), options, machine or Machine())
@@ -181,7 +179,7 @@ def test_on_a_cluster_the_runs_of_a_stack_are_in_one_job(
     begun = results / ".state" / "stack-begun"
     write_json(begun / "stack.json", {"members": [runs[0].id, runs[1].id]})
     (begun / "checkpoint.pt").write_bytes(b"")
-    pool_of.store(pool_of.path_of(results, runs[0]), result_of(runs[0]))
+    pools.store(pools.path_of(results, runs[0]), result_of(runs[0]))
     described = ["1 run"] * 6 + ["2 runs", "baselines of 1 task"]
     assert jobs(Machine(stack=1)) == described, "a member that has ended goes where its stack goes on"
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from synthetic import run_of, task_named
 from torch.autograd.profiler_util import FunctionEvent
 
-from bench import results as pool_of
+from bench import results as pools
 from bench.cli.arguments import SuiteChoice
 from bench.cli.speed import SpeedOptions, numbers, show_speed, words
 from bench.errors import UserError
@@ -313,7 +313,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     per_second = 16 * rows[0].flops_per_step / 8e-3
     assert stack["flops_per_second"] == pytest.approx(per_second)
     assert stack["product_fraction"] == pytest.approx(per_second / 1e9)
-    assert pool_of.load(tmp_path).problems == [], "a record is no result"
+    assert pools.load(tmp_path).problems == [], "a record is no result"
 
 
 def test_a_new_measurement_replaces_its_like_and_keeps_the_rest() -> None:

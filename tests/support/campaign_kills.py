@@ -20,7 +20,7 @@ from pathlib import Path
 from command import ROOT
 from toy import TWO_RUNS
 
-from bench import results as pool_of
+from bench import results as pools
 from bench.results import STATE
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -129,7 +129,7 @@ def _to_the_end(folder: Path) -> tuple[dict[str, str], str | None]:
     output, _ = process.communicate(timeout=10 * MOST_SECONDS)
     if process.returncode:
         return {}, f"exit code {process.returncode}: {output[-600:]}"
-    pool = pool_of.load(folder / "results")
+    pool = pools.load(folder / "results")
     left = {path.name for path in (folder / "results" / STATE).glob("*/")} - {"logs", "orders"}
     files = list((folder / "results").glob("*/*.json"))
     if pool.problems or left or len(files) != len(pool.runs) + len(pool.baselines):

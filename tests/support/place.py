@@ -17,7 +17,7 @@ import pytest
 from cluster import Cluster, eventually
 from command import PATIENCE, ROOT, SECONDS, server
 
-from bench import results as pool_of
+from bench import results as pools
 from bench import suite as suites
 from bench.dispatch.state import Folder
 from bench.results import STATE
@@ -135,7 +135,7 @@ class Place:
 
     def await_finish(self, seconds: float = SECONDS) -> None:
         """Wait until every run has a result."""
-        left = {run.id: pool_of.path_of(self.results, run) for run in self.runs}
+        left = {run.id: pools.path_of(self.results, run) for run in self.runs}
 
         def done() -> bool:
             for run_id in [run_id for run_id, path in left.items() if path.exists()]:
@@ -157,7 +157,7 @@ class Place:
 
     def numbers(self, results: str = "results") -> dict[str, str]:
         """Every result without its provenance, as bytes."""
-        pool = pool_of.load(self.folder / results)
+        pool = pools.load(self.folder / results)
         assert pool.problems == []
         return {
             run_id: result.model_dump_json(exclude={"provenance"}) for run_id, result in pool.runs.items()

@@ -15,7 +15,7 @@ import torch
 from command import SECONDS
 from small_runs import small_run, training_loss
 
-from bench import results as pool_of
+from bench import results as pools
 from bench.cli.run_options import has_dropout
 from bench.dispatch.job import Machine
 from bench.dispatch.local import LocalPool
@@ -65,7 +65,7 @@ def test_two_processes_have_the_losses_and_gradients_of_one(tmp_path: Path) -> N
     pool = pool_over(runs, tmp_path, 2)
     pool.start()
     finish(pool)
-    together = pool_of.load(tmp_path).runs
+    together = pools.load(tmp_path).runs
     assert together.keys() == {run.id for run in runs}
     for run in runs:
         alone, both = train(run, tmp_path / "alone" / run.id, TrainingOptions(CPU)), together[run.id]
@@ -92,7 +92,7 @@ def test_a_crew_that_loses_a_process_is_started_anew_and_resumes(tmp_path: Path)
     assert follower
     os.kill(follower, signal.SIGKILL)
     finish(pool)
-    result = pool_of.load(tmp_path).runs[run.id]
+    result = pools.load(tmp_path).runs[run.id]
     assert (result.provenance.resumptions or 0) >= 1
     alone = train(run, tmp_path / "alone", TrainingOptions(CPU))
     assert result.curve.loss == pytest.approx(alone["curve"]["loss"], rel=2e-2)
@@ -107,7 +107,7 @@ def test_a_run_that_fails_costs_the_crew_nothing_else(tmp_path: Path) -> None:
     pool.start()
     finish(pool)
     assert Folder.of(tmp_path, broken.id).failure()
-    assert pool_of.load(tmp_path).runs.keys() == {good.id}
+    assert pools.load(tmp_path).runs.keys() == {good.id}
 
 
 def test_a_follower_that_is_asked_to_stop_leaves_the_leader_time_to_save(

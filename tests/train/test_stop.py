@@ -12,7 +12,7 @@ from command import bench, said
 from pydantic import ValidationError
 from toy import toy_suite
 
-from bench import results as pool_of
+from bench import results as pools
 from bench import suite as suites
 from bench.check.readiness import _state
 from bench.dispatch.status import run_status
@@ -115,7 +115,7 @@ def test_a_member_stops_and_the_others_are_untouched(stack: Stack, tmp_path: Pat
     assert late["convergence_step"] is None
     assert [checkpoint["step"] for checkpoint in late["checkpoints"]] == [15, 60, 90]
     for result in results.values():
-        pool_of.read_run(result)
+        pools.read_run(result)
     never = Stack.of(*(other for other in stack.members if other.learning_rate == 1e-6), slow(stack))
     others = trained(never, tmp_path / "never")
     assert numbers(others[1e-6]) == numbers(late)
@@ -186,18 +186,18 @@ def test_a_single_run_stops_its_training(tmp_path: Path) -> None:
 def test_a_result_whose_end_is_not_explained_is_refused(tmp_path: Path, change: Any, fault: str) -> None:
     (run,) = runs(tmp_path, learning_rates=[1e-2])
     value = trained(Stack.of(run), tmp_path / "run")[1e-2]
-    pool_of.read_run(value)
+    pools.read_run(value)
     change(value)
-    with pytest.raises(pool_of.NotARecord, match=fault):
-        pool_of.read_run(value)
+    with pytest.raises(pools.NotARecord, match=fault):
+        pools.read_run(value)
 
 
 def test_readers_take_it_as_finished(tmp_path: Path) -> None:
     grid = runs(tmp_path, learning_rates=[1e-2], seeds=[0, 1, 2])
-    pool = pool_of.Pool()
+    pool = pools.Pool()
     for run in grid:
         value = trained(Stack.of(run), tmp_path / run.id)[1e-2]
-        pool.add(pool_of.path_of(tmp_path, run), pool_of.read_run(value))
+        pool.add(pools.path_of(tmp_path, run), pools.read_run(value))
     ends = {run.id: pool.runs[run.id].last_step for run in grid}
     assert max(ends.values()) < 90
     for run in grid:
@@ -230,7 +230,7 @@ def test_commands_plan_train_and_export_it(tmp_path: Path) -> None:
     assert "Nothing to do." in said(bench("run", "tiny.yaml", cwd=tmp_path))
     plan = json.loads(said(bench("plan", "tiny.yaml", "--json", cwd=tmp_path)))["runs"]
     assert {entry["state"] for entry in plan} == {"finished"}
-    pool = pool_of.load(tmp_path / "results")
+    pool = pools.load(tmp_path / "results")
     assert {entry["training_flops"] for entry in plan} == {
         result.last.training_flops for result in pool.runs.values() if result.last
     }

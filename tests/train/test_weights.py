@@ -14,7 +14,7 @@ from command import ROOT, bench, said
 from toy import toy_suite
 
 import bench as package
-from bench import results as pool_of
+from bench import results as pools
 from bench import suite as suites
 from bench.errors import UserError
 from bench.results import RunRecord, per_prompt
@@ -51,7 +51,7 @@ def scores(model: torch.nn.Module, task: Task, count: int) -> np.ndarray:  # typ
 
 
 def runs_of(folder: Path) -> list[tuple[Run, RunRecord]]:
-    pool = pool_of.load(folder / "results")
+    pool = pools.load(folder / "results")
     assert pool.problems == []
     return [(run, pool.runs[run.id]) for run in suites.load(folder / "tiny.yaml").runs]
 
@@ -61,7 +61,7 @@ def test_a_loaded_model_predicts_what_was_measured(trained: Path) -> None:
         model = package.load_model(run.id[:8], results=trained / "results")
         assert not model.training
         named = [f"{run.task.name}/{run.label}", run.id]
-        assert pool_of.result_files(named, trained / "results") == [pool_of.path_of(trained / "results", run)]
+        assert pools.result_files(named, trained / "results") == [pools.path_of(trained / "results", run)]
         assert sum(value.numel() for value in model.parameters()) == run.parameters
         assert result.provenance.stack
         assert result.provenance.stack.members == 2
@@ -71,7 +71,7 @@ def test_a_loaded_model_predicts_what_was_measured(trained: Path) -> None:
 
 def test_results_name_the_file_and_its_digest(trained: Path) -> None:
     for run, result in runs_of(trained):
-        path = pool_of.path_of(trained / "results", run)
+        path = pools.path_of(trained / "results", run)
         weights = result.provenance.weights
         assert weights
         assert (path.parent / weights.file) == path.with_suffix(".safetensors")
@@ -111,7 +111,7 @@ def test_commands_do_not_take_weights_for_results(trained: Path, tmp_path: Path)
     (run,) = [run for run, _ in _all_runs(place) if run.learning_rate == 1e-3][1:]
     with pytest.raises(UserError, match="withdrawn"):
         load_model(run.id, place / "results")
-    assert load_model(pool_of.path_of(place / "results", run))
+    assert load_model(pools.path_of(place / "results", run))
 
 
 def _all_runs(folder: Path) -> list[tuple[Run, None]]:
@@ -122,7 +122,7 @@ def test_ids_and_numbers_do_not_depend_on_keeping_weights(trained: Path, tmp_pat
     (tmp_path / "tiny.yaml").write_text(SUITE, encoding="utf-8")
     said(bench("run", "tiny.yaml", "--stack", 2, "--workers", 1, cwd=tmp_path))
     for (_, kept), (_, plain) in zip(runs_of(trained), runs_of(tmp_path), strict=True):
-        assert pool_of.record.same_numbers(kept, plain)
+        assert pools.record.same_numbers(kept, plain)
         assert plain.provenance.weights is None
     assert not list(tmp_path.rglob("*.safetensors"))
     output = said(bench("run", "tiny.yaml", "--keep-weights", cwd=tmp_path))
@@ -132,7 +132,7 @@ def test_ids_and_numbers_do_not_depend_on_keeping_weights(trained: Path, tmp_pat
 def test_another_file_is_refused(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained / "results", tmp_path / "results")
     run, _ = runs_of(trained)[0]
-    file = pool_of.path_of(tmp_path / "results", run).with_suffix(".safetensors")
+    file = pools.path_of(tmp_path / "results", run).with_suffix(".safetensors")
     file.write_bytes(file.read_bytes()[:-4] + b"\0\0\0\1")
     with pytest.raises(UserError, match="SHA-256"):
         load_model(run.id, tmp_path / "results")

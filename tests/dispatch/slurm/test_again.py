@@ -11,7 +11,7 @@ from cluster import eventually
 from command import PATIENCE
 from place import SUITE, Place
 
-from bench import results as pool_of
+from bench import results as pools
 from bench.results import STATE
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
@@ -27,7 +27,7 @@ def test_an_architecture_of_a_users_own_trains_in_a_job_as_it_does_here(place: P
     (job,) = place.cluster.queue()
     place.cluster.command("scontrol", "release", job)
     place.await_quiet()
-    found = pool_of.load(place.results).runs
+    found = pools.load(place.results).runs
     assert len(found) == 2
     assert place.numbers() == place.numbers("local")
     (origin,) = {tuple(sorted((result.provenance.plugins or [{}])[0].items())) for result in found.values()}

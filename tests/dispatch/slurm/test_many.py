@@ -11,7 +11,7 @@ import time
 import pytest
 from place import Place
 
-from bench import results as pool_of
+from bench import results as pools
 from bench.plan.time import cautious_seconds
 from bench.run import Run
 
@@ -70,7 +70,7 @@ def test_many_runs_killed_at_random_end_once_with_the_local_numbers(place: Place
             time.sleep(chance.uniform(0.2, 0.6))
             if left and kill_something(place, runs, chance, left[0]):
                 del left[0]
-        if len(pool_of.load(place.results).runs) == RUNS:
+        if len(pools.load(place.results).runs) == RUNS:
             break
         place.write(suite=SUITE, job_hours=4)  # what is left fits into one job
     assert not left

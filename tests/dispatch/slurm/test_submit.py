@@ -13,7 +13,7 @@ from cluster import eventually
 from command import PATIENCE
 from place import ROOT, STEPS, SUITE, Place
 
-from bench import results as pool_of
+from bench import results as pools
 from bench.dispatch.slurm.submission import SUBMITTING_SECONDS, Array, Submission
 from bench.results import STATE
 
@@ -34,7 +34,7 @@ def test_runs_go_through_the_queue_and_end_with_the_numbers_of_a_local_run(
     log = place.bench("logs", place.runs[0].id)
     assert f"step {STEPS:,} of {STEPS:,}" in log
     assert "in 1 array" not in place.submit()  # nothing to do
-    origin = pool_of.load(place.results).runs[place.runs[0].id].provenance
+    origin = pools.load(place.results).runs[place.runs[0].id].provenance
     assert origin.code_changed is False
     assert (origin.submitted_code or {})["source"] == origin.source
 
@@ -107,7 +107,7 @@ def test_the_code_that_runs_is_the_code_that_was_submitted_or_the_result_says_ot
     (job,) = place.cluster.queue()
     place.cluster.command("scontrol", "release", job)
     place.await_finish()
-    origins = [result.provenance for result in pool_of.load(place.results).runs.values()]
+    origins = [result.provenance for result in pools.load(place.results).runs.values()]
     assert {origin.code_changed for origin in origins} == {not snapshot}
     assert {(origin.submitted_code or {})["commit"] for origin in origins} == {"a" * 40}
     assert all((origin.source == (origin.submitted_code or {})["source"]) is snapshot for origin in origins)
@@ -116,10 +116,10 @@ def test_the_code_that_runs_is_the_code_that_was_submitted_or_the_result_says_ot
 def test_a_run_spread_over_two_tasks_has_the_losses_of_one(place: Place) -> None:
     place.write(steps=60, job_hours=4)
     place.submit("--gpus-per-run", 2, "--wait")
-    spread = pool_of.load(place.results).runs
+    spread = pools.load(place.results).runs
     assert {result.provenance.processes for result in spread.values()} == {2}
     place.bench("run", "toy.yaml", "--results", "alone", "--workers", 1)
-    alone = pool_of.load(place.folder / "alone").runs
+    alone = pools.load(place.folder / "alone").runs
     assert spread.keys() == alone.keys()
     for run_id, one in alone.items():
         assert spread[run_id].curve.loss == pytest.approx(one.curve.loss, rel=1e-4)

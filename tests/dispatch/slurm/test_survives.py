@@ -17,7 +17,7 @@ from cluster import eventually
 from command import PATIENCE, SECONDS
 from place import ENDLESS, REQUIRED, STEPS, Place
 
-from bench import results as pool_of
+from bench import results as pools
 from bench.dispatch import state
 from bench.dispatch.slurm.queue import ask_queue
 from bench.dispatch.slurm.submission import submissions
@@ -34,7 +34,7 @@ def one_job(place: Place, **site: object) -> None:
 
 
 def resumptions(place: Place) -> int:
-    pool = pool_of.load(place.results)
+    pool = pools.load(place.results)
     return max(result.provenance.resumptions or 0 for result in pool.runs.values())
 
 
@@ -167,7 +167,7 @@ def test_a_job_that_crashes_is_seen_and_the_others_go_on(place: Place, undisturb
     parent = int(Path(f"/proc/{beat['pid']}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(parent, signal.SIGKILL)
     eventually(lambda: beat["job"] not in place.cluster.queue(), PATIENCE, "the job is gone")
-    eventually(pool_of.path_of(place.results, other).exists, PATIENCE, "the other run finishes")
+    eventually(pools.path_of(place.results, other).exists, PATIENCE, "the other run finishes")
     (found,) = [one for one in place.status()["missing"] if one["id"] == run.id]
     assert "resumable" in found["note"]
     place.submit("--wait")
@@ -292,7 +292,7 @@ def test_a_full_disk_is_said_breaks_nothing_and_training_goes_on_when_there_is_r
     output = place.bench("status", "toy.yaml")
     assert "only 0 MiB left" in output
     assert "failed" not in output
-    assert pool_of.load(place.results).problems == []
+    assert pools.load(place.results).problems == []
     ballast.unlink()
     place.submit("--wait")
     assert place.numbers() == undisturbed
