@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,8 +77,8 @@ class TrainingOptions:
             `report`.
         keep_weights: called before `ended` with the number of a member that finished and its state dict;
             returns the entry `weights` of the result's provenance, or None for no entry.
-        asked_to_stop: called at every look but the last, and many times in an evaluation; if it returns
-            True, the state is saved and `Interrupted` raised.
+        asked_to_stop: called at every look but the last, and before each part of the prompts of an
+            evaluation; if it returns True, the state is saved and `Interrupted` raised.
         group: the processes that share each batch, led by this process; None to train alone.
         plugins: the version of the plugins that compute the stack; "" without plugins. A checkpoint of
             another version is not resumed.
@@ -161,8 +162,8 @@ class _Training:
     def __post_init__(self) -> None:
         run = self.stack.first
         self.window = max(1, run.steps // CURVE_POINTS)
-        options = self.options
-        self.scoring = StackScoring(self.stack, self.state, self.notes, options.device, options.asked_to_stop)
+        self.scoring = StackScoring(self.stack, self.state, self.notes, self.options.device, lambda: None)
+        self.saved_at = time.monotonic()
         self.reported = set(range(len(self.stack))).difference(self.notes.computed)
 
     def advance(self) -> None:
@@ -171,7 +172,7 @@ class _Training:
         self._lower_rates()  # after a resumption
         step = options.step(self.state)
         steps_done = int(self.state.step)
-        look, saved_at = 1, time.monotonic()
+        look = 1
         if not self.notes.evaluation_due:
             self._report_ended(steps_done)  # members that diverged before a resumption
         while self.notes.evaluation_due or self._goes_on(steps_done):
@@ -195,15 +196,16 @@ class _Training:
                 step = options.step(self.state)
             # Save after everything else: a checkpoint then contains all readings and scores so far, and a
             # resumed training neither repeats nor skips them.
-            asked_to_stop = options.asked_to_stop()
-            if asked_to_stop or time.monotonic() - saved_at >= options.save_every:
-                self._save(self.notes)
-                saved_at = time.monotonic()
-            if asked_to_stop:
-                raise Interrupted
+            self._save_if_due(self.notes)
 
-    def _save(self, notes: StackNotes) -> None:
-        checkpoint.save(self.folder, self.stack, self.state, notes, self.options.plugins)
+    def _save_if_due(self, notes: StackNotes) -> None:
+        """Save the state with these notes if it is time, or if asked to stop; then raise `Interrupted`."""
+        asked_to_stop = self.options.asked_to_stop()
+        if asked_to_stop or time.monotonic() - self.saved_at >= self.options.save_every:
+            checkpoint.save(self.folder, self.stack, self.state, notes, self.options.plugins)
+            self.saved_at = time.monotonic()
+        if asked_to_stop:
+            raise Interrupted
 
     def _goes_on(self, step: int) -> bool:
         """Whether steps are left and a member needs them."""
@@ -245,19 +247,18 @@ class _Training:
     def _evaluate(self, step: int) -> None:
         """Evaluate the members whose checkpoint or end this is, and check convergence.
 
-        An evaluation may take longer than a process that is told to stop may take. An interrupted one is
-        done again, from the state that is saved here.
+        An evaluation may take longer than a machine is there. It is therefore saved between parts of the
+        prompts, as the notes before the evaluation and the scores of the parts so far. A resumed training
+        evaluates the same members, with these scores.
         """
         before = self.notes.before_evaluation()
         self.notes.evaluation_due = False
-        try:
-            if members := self._members_to_evaluate(step):
-                self.scoring.evaluate(step, members)
-                self._lower_rates()
-            self.scoring.check_convergence(step)  # after the evaluation, whose scores it reads
-        except Interrupted:
-            self._save(before)
-            raise
+        self.scoring.before_part = partial(self._save_if_due, before)
+        if members := self._members_to_evaluate(step):
+            self.scoring.evaluate(step, members)
+            self._lower_rates()
+        self.scoring.check_convergence(step)  # after the evaluation, whose scores it reads
+        self.notes.parts.clear()
 
     def _next_work(self, step: int) -> int:
         """The next step at which the host has work to do.
