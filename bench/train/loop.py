@@ -12,7 +12,7 @@ import math
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +47,8 @@ LEAST_STEPS_LEFT = 2_000
 """With fewer steps to go, a smaller stack is not worth its capture."""
 MOST_STEPS_BETWEEN_LOOKS = 500
 """A look is a pause between steps in which the host waits for the device and does its own work."""
+SECONDS_BETWEEN_REPORTS = 1.0
+"""In an evaluation. A shared file system is slow with the heartbeat of every member for every part."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,13 @@ class Progress:
         step: optimisation steps done.
         losses: each member's mean training loss in the last whole window; None before the first one ends.
         steps_per_second: speed of the stack since the last look.
+        parts: parts of the prompts that the evaluation after this step has scored so far. 0 before it.
     """
 
     step: int
     losses: tuple[float | None, ...]
     steps_per_second: float
+    parts: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class TrainingOptions:
         device: device of the training.
         kernels: name of the kernels' backend.
         save_every: seconds between checkpoints.
-        report: called with the progress at every look.
+        report: called with the progress at every look, and about once a second in an evaluation.
         ended: called with a member's number and its result as soon as the member finished or diverged, after
             `report`.
         keep_weights: called before `ended` with the number of a member that finished and its state dict;
@@ -164,6 +168,7 @@ class _Training:
         self.window = max(1, run.steps // CURVE_POINTS)
         self.scoring = StackScoring(self.stack, self.state, self.notes, self.options.device, lambda: None)
         self.saved_at = time.monotonic()
+        self.progress, self.reported_at = Progress(int(self.state.step), self._losses(), 0.0), -math.inf
         self.reported = set(range(len(self.stack))).difference(self.notes.computed)
 
     def advance(self) -> None:
@@ -185,7 +190,7 @@ class _Training:
                 look = max(1, min(MOST_STEPS_BETWEEN_LOOKS, int(speed)))  # look about once a second
                 # Reported before the evaluation, which may be interrupted, and before results are stored: the
                 # log of a run then has the last step.
-                options.report(Progress(steps_done, self._losses(), speed))
+                self._report(Progress(steps_done, self._losses(), speed))
             self._evaluate(steps_done)
             self._report_ended(steps_done)
             if not self._goes_on(steps_done):
@@ -197,6 +202,21 @@ class _Training:
             # Save after everything else: a checkpoint then contains all readings and scores so far, and a
             # resumed training neither repeats nor skips them.
             self._save_if_due(self.notes)
+
+    def _report(self, progress: Progress) -> None:
+        self.progress, self.reported_at = progress, time.monotonic()
+        self.options.report(progress)
+
+    def _between_parts(self, before: StackNotes) -> None:
+        """Report and save, as at a look, before a part of the prompts is scored."""
+        progress = replace(self.progress, parts=len(before.parts))
+        if time.monotonic() - self.reported_at >= SECONDS_BETWEEN_REPORTS:
+            self._report(progress)
+        try:
+            self._save_if_due(before)
+        except Interrupted:
+            self._report(progress)
+            raise
 
     def _save_if_due(self, notes: StackNotes) -> None:
         """Save the state with these notes if it is time, or if asked to stop; then raise `Interrupted`."""
@@ -253,7 +273,7 @@ class _Training:
         """
         before = self.notes.before_evaluation()
         self.notes.evaluation_due = False
-        self.scoring.before_part = partial(self._save_if_due, before)
+        self.scoring.before_part = partial(self._between_parts, before)
         if members := self._members_to_evaluate(step):
             self.scoring.evaluate(step, members)
             self._lower_rates()

@@ -25,7 +25,7 @@ from bench.run import Run
 from bench.stack import Stack
 from bench.tasks import TASKS, Task
 from bench.tasks.draws import Draws
-from bench.train import CHECKPOINT, Interrupted, checkpoint
+from bench.train import CHECKPOINT, Interrupted, checkpoint, loop
 from bench.train.evaluate import member_scores
 from bench.train.evaluation_prompts import evaluation_set
 from bench.train.loop import Progress, TrainingOptions, train
@@ -109,6 +109,18 @@ def test_an_evaluation_goes_on_where_it_was_interrupted_and_ends_with_the_same_b
     (resumed,) = ended
     assert resumed["provenance"]["pieces"][-1]["from_step"] == run.steps
     assert numbers(resumed) == numbers(straight)
+
+
+def test_an_evaluation_reports_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that reports nothing for ten minutes is said to hang, and an evaluation may take longer."""
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_REPORTS", 0.0)
+    run = small_run("mamba").model_copy(update={"evaluation_prompts": 200})
+    seen: list[Progress] = []
+    train(run, tmp_path, TrainingOptions(CPU, report=seen.append))
+    at_end = [progress for progress in seen if progress.step == run.steps]
+    assert [progress.parts for progress in at_end] == [0, *range(len(at_end) - 1)]
+    assert len(at_end) > 8
+    assert {progress.losses for progress in at_end} == {at_end[0].losses}
 
 
 class Killed(BaseException):
