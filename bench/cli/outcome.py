@@ -92,8 +92,8 @@ def conclude(
     lost = [job for job in jobs if isinstance(job, Baselines) and not is_done(job, results)]
     failures = [Folder.of(results, job.id).failure() for job in lost]
     for job, failure in zip(lost, failures, strict=True):
-        reason = f"failed: {failure.get('class')}: {failure.get('message')}" if failure else "missing"
-        out.say(f"  {name_of(job)}: {reason}")
+        why = f"failed: {failure.get('class')}: {failure.get('message')}" if failure else "missing"
+        out.say(f"  {name_of(job)}: {why}")
     if reason := order.abandoned():
         out.say(f"Abandoned: {reason}. {count_of(words['missing'], 'run')} not started.", style="red")
     if words["failed"]:
