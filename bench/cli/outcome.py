@@ -90,19 +90,18 @@ def conclude(
         out.say(f"Done: {summary}.")
     _say_why(todo, statuses, out)
     lost = [job for job in jobs if isinstance(job, Baselines) and not is_done(job, results)]
-    for job in lost:
-        failure = Folder.of(results, job.id).failure() or {}
-        out.say(
-            f"  {name_of(job)}: failed: {failure.get('class', 'no result')}: {failure.get('message', '')}"
-        )
+    failures = [Folder.of(results, job.id).failure() for job in lost]
+    for job, failure in zip(lost, failures, strict=True):
+        why = f"failed: {failure.get('class')}: {failure.get('message')}" if failure else "missing"
+        out.say(f"  {name_of(job)}: {why}")
     if reason := order.abandoned():
         out.say(f"Abandoned: {reason}. {count_of(words['missing'], 'run')} not started.", style="red")
     if words["failed"]:
         out.say(f"See the tracebacks with: bench failures {choice}")
-    if words["failed"] or lost:
+    if words["failed"] or any(failures):
         out.say(f"Try failed runs again with: bench run {choice.to_run} --retry failed")
         raise typer.Exit(1)
-    if words["missing"]:
+    if words["missing"] or lost:
         raise typer.Exit(_say_why_missing(choice, order, todo, statuses, out))
     out.say(f"Next: bench report {choice}")
 
@@ -157,7 +156,8 @@ def conclude_early(
     words = Counter(status.word for status in statuses.values())
     ended = [f"{words['finished']:,} of {len(chosen):,} finished"]
     ended += [f"{words[word]:,} {word}" for word in ("diverged", "failed") if words[word]]
-    time_left = "" if seconds_left is None else f" (about {printing.duration(seconds_left)} left)"
+    # Of runs at their last step the evaluation is left, whose time is unknown.
+    time_left = "" if not seconds_left else f" (about {printing.duration(seconds_left)} left)"
     out.say(f"{', '.join([*ended, *_saved(left, results)])}{time_left}; run the same command again.")
     _say_why(todo, statuses, out)
     raise typer.Exit(UNFINISHED)

@@ -147,7 +147,8 @@ def _heartbeats(folder: Folder, run: Run, device: str) -> Iterator[Callable[[Pro
     from bench.train.loop import Progress
 
     began = time.time()
-    last = Progress(folder.last_step(), (None,), 0.0)
+    step, parts = folder.last_progress()
+    last = Progress(step, (None,), 0.0, parts)
 
     def beat(progress: Progress) -> None:
         nonlocal last

@@ -62,14 +62,14 @@ class StackMembers:
         """
         from bench.train.loop import Progress
 
-        step = max(folder.last_step() for folder in self.folders)
-        self.report(Progress(step, (None,) * len(self.stack), 0.0))
+        step, parts = max(folder.last_progress() for folder in self.folders)
+        self.report(Progress(step, (None,) * len(self.stack), 0.0, parts))
 
     def report(self, progress: Progress) -> None:
         """Write a heartbeat for every member in training, and from time to time a line into the log."""
         self._last = progress
         is_due = time.monotonic() - self._last_line >= LINE_EVERY_SECONDS
-        if is_due or progress.step == self.stack.first.steps:
+        if is_due or (progress.step == self.stack.first.steps and not progress.parts):
             self._last_line = time.monotonic()
             _print_progress(self.stack, progress)
         self._beat(progress)
@@ -140,6 +140,7 @@ def heartbeat_fields(
         "step": progress.step,
         "loss": progress.losses[member],
         "steps_per_second": progress.steps_per_second,
+        "parts": progress.parts,
     }
 
 
@@ -152,5 +153,6 @@ def _print_progress(stack: Stack, progress: Progress) -> None:
     losses = " ".join(f"{loss:.4g}" for loss in progress.losses if loss is not None)
     loss = f"  loss {losses}" if losses else ""
     speed = f"  {progress.steps_per_second:,.1f} steps/s" if progress.steps_per_second else ""
+    evaluation = f"  evaluating, part {progress.parts + 1:,}" if progress.parts else ""
     stamp = time.strftime("%H:%M:%S")
-    print(f"{stamp}  step {progress.step:,} of {stack.first.steps:,}{loss}{speed}", flush=True)
+    print(f"{stamp}  step {progress.step:,} of {stack.first.steps:,}{loss}{speed}{evaluation}", flush=True)

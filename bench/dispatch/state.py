@@ -64,9 +64,12 @@ class Folder:
         """The last heartbeat, whose process may be dead; None if there is none or it is damaged."""
         return _read(self.path / "heartbeat.json", _HEARTBEAT)
 
-    def last_step(self) -> int:
-        """The step of the last heartbeat, whose process may be dead; 0 without one."""
-        return int((self.heartbeat() or {}).get("step", 0))
+    def last_progress(self) -> tuple[int, int]:
+        """The step of the last heartbeat, whose process may be dead, and the parts of the prompts that the
+        evaluation after this step had scored; zeros without a heartbeat.
+        """
+        beat = self.heartbeat() or {}
+        return int(beat.get("step", 0)), int(beat.get("parts", 0))
 
     def alive(self) -> bool:
         """Whether a process trains the run, by its heartbeat. The last heartbeat of a stop states the end."""
@@ -102,10 +105,12 @@ class Folder:
 
     def record_death(self) -> int:
         """Record that the run's process died. Returns the number of deaths since the last progress."""
-        step = self.last_step()
+        progress = self.last_progress()
         record = _read(self.path / "deaths.json", _DEATHS) or {}
-        count = 1 + (int(record.get("deaths", 0)) if record.get("step") == step else 0)
-        write_json(self.path / "deaths.json", {"deaths": count, "step": step})
+        is_same = (record.get("step"), record.get("parts", 0)) == progress
+        count = 1 + (int(record.get("deaths", 0)) if is_same else 0)
+        step, parts = progress
+        write_json(self.path / "deaths.json", {"deaths": count, "step": step, "parts": parts})
         return count
 
     def deaths(self) -> int:
@@ -158,9 +163,9 @@ def owner_exists(beat: dict[str, Any]) -> bool | None:
 _NUMBER = (int, float)
 _HEARTBEAT: _Types = {
     "pid": int, "host": str, "time": _NUMBER, "step": (int, None), "steps": (int, None), "job": (str, None),
-    "loss": (*_NUMBER, None), "steps_per_second": (*_NUMBER, None),
+    "loss": (*_NUMBER, None), "steps_per_second": (*_NUMBER, None), "parts": (int, None),
 }  # fmt: skip
-_DEATHS: _Types = {"deaths": int, "step": (int, None)}
+_DEATHS: _Types = {"deaths": int, "step": (int, None), "parts": (int, None)}
 _FAILURE: _Types = {"time": (*_NUMBER, None)}
 """Types of the fields that readers of a file rely on. With None in it, the field may be absent."""
 

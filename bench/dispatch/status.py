@@ -168,4 +168,4 @@ def _how_it_ended(beat: dict[str, Any], gone: bool | None) -> str:
         return f"cancelled in job {job}" if "ended" in beat or gone else f"job {job} ended without a word"
     if gone is None:
         return ""
-    return "cancelled before it started" if gone else "its job left the queue before it started"
+    return "cancelled before it started" if gone else "its job is no longer in the queue"

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -19,6 +20,14 @@ from bench.tasks.task import SELECTION, Prompts, Task
 from bench.train.evaluation_prompts import EvaluationSet, LongerPrompts
 
 Array: TypeAlias = np.ndarray[Any, Any]
+PartScores: TypeAlias = list[dict[str, Tensor]]
+"""Scores of a part of the prompts: of each member, by name of the evaluation, (prompts, columns)."""
+Keep: TypeAlias = Callable[[range, Callable[[], PartScores]], PartScores]
+"""Returns the scores of these prompts, counted from 0: those that it has kept, or those of the function."""
+
+
+def _keep_nothing(prompts: range, measure: Callable[[], PartScores]) -> PartScores:
+    return measure()
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,7 @@ def member_scores(
     task: Task,
     prompt_set: EvaluationSet,
     device: torch.device,
+    keep: Keep = _keep_nothing,
 ) -> list[dict[str, ModelScores]]:
     """Raw scores of each member by name of the evaluation.
 
@@ -119,6 +129,7 @@ def member_scores(
         task: the task.
         prompt_set: its prompts.
         device: device of the evaluation.
+        keep: called for each part of the prompts.
     """
 
     def measure(predict: _Predictions, prompts: Prompts) -> Mapping[str, Tensor]:
@@ -128,7 +139,7 @@ def member_scores(
 
     size, prompts = task.evaluated_together, prompt_set.prompts
     parts = (prompts.part(slice(begin, begin + size), device) for begin in range(0, prompt_set.count, size))
-    values = _measured(predictor, members, model, task, parts, measure)
+    values = _measured(predictor, members, model, task, parts, measure, keep)
     counts = {name: task.positions_per_column(prompts, name) for name in values[0]} if values else {}
     return [
         {name: ModelScores.of(task, name, scores, counts[name]) for name, scores in by_name.items()}
@@ -142,6 +153,7 @@ def longer_scores(
     model: Model,
     prompts: LongerPrompts,
     device: torch.device,
+    keep: Keep = _keep_nothing,
 ) -> list[ModelScores]:
     """Raw scores of each member on longer prompts; `overall` is the mean over the kept columns.
 
@@ -153,7 +165,7 @@ def longer_scores(
         return {prompts.name: task.measure_columns(predict, shown, columns)}
 
     parts = (part.part(slice(None), device) for part in prompts)
-    values = _measured(predictor, members, model, task, parts, measure)
+    values = _measured(predictor, members, model, task, parts, measure, keep)
     # Prompts of two parts never depend on each other.
     group = min(task.dependent_prompts, prompts.together)
     scores = [_independent(by_name[prompts.name].numpy(), group) for by_name in values]
@@ -168,17 +180,29 @@ def _measured(
     task: Task,
     parts: Iterable[Prompts],
     measure: Callable[[_Predictions, Prompts], Mapping[str, Tensor]],
-) -> list[dict[str, Tensor]]:
+    keep: Keep,
+) -> PartScores:
     """What `measure` returns for the predictions of each member, by name: (prompts, columns) of all parts."""
+
+    def scores_of(part: Prompts) -> PartScores:
+        prompts = task.trimmed(part) if model.causal else part  # other models see the padding
+        predictor.share(prompts.tokens)
+        scores = []
+        for member in members:
+            predict = _Predictions(predictor, member)
+            values = measure(predict, prompts)
+            scores.append({name: predict.checked(columns) for name, columns in values.items()})
+        return scores
+
     measured: list[defaultdict[str, list[Tensor]]] = [defaultdict(list) for _ in members]
+    begin = 0
     with _evaluation_mode(model):
         for part in parts:
-            prompts = task.trimmed(part) if model.causal else part  # other models see the padding
-            predictor.share(prompts.tokens)
-            for member, own in zip(members, measured, strict=True):
-                predict = _Predictions(predictor, member)
-                for name, values in measure(predict, prompts).items():
-                    own[name].append(predict.checked(values))
+            shown = range(begin, begin + len(part.tokens))
+            begin = shown.stop
+            for own, scores in zip(measured, keep(shown, partial(scores_of, part)), strict=True):
+                for name, columns in scores.items():
+                    own[name].append(columns)
     return [{name: torch.cat(values) for name, values in own.items()} for own in measured]
 
 

@@ -12,7 +12,8 @@ import math
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,8 @@ LEAST_STEPS_LEFT = 2_000
 """With fewer steps to go, a smaller stack is not worth its capture."""
 MOST_STEPS_BETWEEN_LOOKS = 500
 """A look is a pause between steps in which the host waits for the device and does its own work."""
+SECONDS_BETWEEN_REPORTS = 1.0
+"""In an evaluation. A shared file system is slow with the heartbeat of every member for every part."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,13 @@ class Progress:
         step: optimisation steps done.
         losses: each member's mean training loss in the last whole window; None before the first one ends.
         steps_per_second: speed of the stack since the last look.
+        parts: parts of the prompts that the evaluation after this step has scored so far. 0 before it.
     """
 
     step: int
     losses: tuple[float | None, ...]
     steps_per_second: float
+    parts: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,13 +76,13 @@ class TrainingOptions:
         device: device of the training.
         kernels: name of the kernels' backend.
         save_every: seconds between checkpoints.
-        report: called with the progress at every look.
+        report: called with the progress at every look, and about once a second in an evaluation.
         ended: called with a member's number and its result as soon as the member finished or diverged, after
             `report`.
         keep_weights: called before `ended` with the number of a member that finished and its state dict;
             returns the entry `weights` of the result's provenance, or None for no entry.
-        asked_to_stop: called at every look but the last, and many times in an evaluation; if it returns
-            True, the state is saved and `Interrupted` raised.
+        asked_to_stop: called at every look but the last, and before each part of the prompts of an
+            evaluation; if it returns True, the state is saved and `Interrupted` raised.
         group: the processes that share each batch, led by this process; None to train alone.
         plugins: the version of the plugins that compute the stack; "" without plugins. A checkpoint of
             another version is not resumed.
@@ -178,8 +183,9 @@ class _Training:
     def __post_init__(self) -> None:
         run = self.stack.first
         self.window = max(1, run.steps // CURVE_POINTS)
-        options = self.options
-        self.scoring = StackScoring(self.stack, self.state, self.notes, options.device, options.asked_to_stop)
+        self.scoring = StackScoring(self.stack, self.state, self.notes, self.options.device, lambda: None)
+        self.saved_at = time.monotonic()
+        self.progress, self.reported_at = Progress(int(self.state.step), self._losses(), 0.0), -math.inf
         self.reported = set(range(len(self.stack))).difference(self.notes.computed)
 
     def advance(self) -> None:
@@ -188,7 +194,7 @@ class _Training:
         self._lower_rates()  # after a resumption
         step = options.step(self.state)
         steps_done = int(self.state.step)
-        look, saved_at = 1, time.monotonic()
+        look = 1
         if not self.notes.evaluation_due:
             self._report_ended(steps_done)  # members that diverged before a resumption
         while self.notes.evaluation_due or self._goes_on(steps_done):
@@ -201,7 +207,7 @@ class _Training:
                 look = max(1, min(MOST_STEPS_BETWEEN_LOOKS, int(speed)))  # look about once a second
                 # Reported before the evaluation, which may be interrupted, and before results are stored: the
                 # log of a run then has the last step.
-                options.report(Progress(steps_done, self._losses(), speed))
+                self._report(Progress(steps_done, self._losses(), speed))
             self._evaluate(steps_done)
             self._report_ended(steps_done)
             if not self._goes_on(steps_done):
@@ -212,15 +218,31 @@ class _Training:
                 step = options.step(self.state)
             # Save after everything else: a checkpoint then contains all readings and scores so far, and a
             # resumed training neither repeats nor skips them.
-            asked_to_stop = options.asked_to_stop()
-            if asked_to_stop or time.monotonic() - saved_at >= options.save_every:
-                self._save(self.notes)
-                saved_at = time.monotonic()
-            if asked_to_stop:
-                raise Interrupted
+            self._save_if_due(self.notes)
 
-    def _save(self, notes: StackNotes) -> None:
-        checkpoint.save(self.folder, self.stack, self.state, notes, self.options.plugins)
+    def _report(self, progress: Progress) -> None:
+        self.progress, self.reported_at = progress, time.monotonic()
+        self.options.report(progress)
+
+    def _between_parts(self, before: StackNotes) -> None:
+        """Report and save, as at a look, before a part of the prompts is scored."""
+        progress = replace(self.progress, parts=len(before.parts))
+        if time.monotonic() - self.reported_at >= SECONDS_BETWEEN_REPORTS:
+            self._report(progress)
+        try:
+            self._save_if_due(before)
+        except Interrupted:
+            self._report(progress)
+            raise
+
+    def _save_if_due(self, notes: StackNotes) -> None:
+        """Save the state with these notes if it is time, or if asked to stop; then raise `Interrupted`."""
+        asked_to_stop = self.options.asked_to_stop()
+        if asked_to_stop or time.monotonic() - self.saved_at >= self.options.save_every:
+            checkpoint.save(self.folder, self.stack, self.state, notes, self.options.plugins)
+            self.saved_at = time.monotonic()
+        if asked_to_stop:
+            raise Interrupted
 
     def _goes_on(self, step: int) -> bool:
         """Whether steps are left and a member needs them."""
@@ -262,19 +284,18 @@ class _Training:
     def _evaluate(self, step: int) -> None:
         """Evaluate the members whose checkpoint or end this is, and check convergence.
 
-        An evaluation may take longer than a process that is told to stop may take. An interrupted one is
-        done again, from the state that is saved here.
+        An evaluation may take longer than a machine is there. It is therefore saved between parts of the
+        prompts, as the notes before the evaluation and the scores of the parts so far. A resumed training
+        evaluates the same members, with these scores.
         """
         before = self.notes.before_evaluation()
         self.notes.evaluation_due = False
-        try:
-            if members := self._members_to_evaluate(step):
-                self.scoring.evaluate(step, members)
-                self._lower_rates()
-            self.scoring.check_convergence(step)  # after the evaluation, whose scores it reads
-        except Interrupted:
-            self._save(before)
-            raise
+        self.scoring.before_part = partial(self._between_parts, before)
+        if members := self._members_to_evaluate(step):
+            self.scoring.evaluate(step, members)
+            self._lower_rates()
+        self.scoring.check_convergence(step)  # after the evaluation, whose scores it reads
+        self.notes.parts.clear()
 
     def _next_work(self, step: int) -> int:
         """The next step at which the host has work to do.

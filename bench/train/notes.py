@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.run import Run
 from bench.stack import Stack
+
+if TYPE_CHECKING:
+    from bench.train.evaluate import PartScores
 
 
 @dataclass
@@ -49,7 +52,9 @@ class StackNotes:
     Attributes:
         members: of every member, also of those that ended.
         computed: numbers of the members that the steps compute, in order: all at first.
-        evaluation_due: the evaluation of the saved step was interrupted and is to be done first.
+        evaluation_due: the evaluation of the saved step has not ended and is to be continued first.
+        parts: scores that the evaluation of this step has measured so far, by part of the prompts
+            (`bench.train.evaluate.PartScores`). Empty between evaluations.
     """
 
     members: list[MemberNotes]
@@ -57,6 +62,7 @@ class StackNotes:
     train_seconds: float = 0.0
     resumptions: int = 0
     evaluation_due: bool = False
+    parts: dict[str, PartScores] = field(default_factory=dict)
     pieces: list[dict[str, Any]] = field(default_factory=list)
     """For each process that trained the stack: its device, its host, and the step at which it began."""
 
@@ -64,7 +70,7 @@ class StackNotes:
         self.computed = self.computed or list(range(len(self.members)))
 
     def before_evaluation(self) -> StackNotes:
-        """A copy with the evaluation due, which evaluating does not change."""
+        """A copy with the evaluation due. Evaluating changes nothing in it but the parts, which it shares."""
         members = [
             replace(
                 member,

@@ -10,30 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from bench.results.evaluations import converged
 from bench.stack import Stack
 from bench.tasks.task import MAIN, SELECTION
 from bench.train import Interrupted
-from bench.train.evaluate import ModelScores, longer_scores, member_scores
+from bench.train.evaluate import Keep, ModelScores, PartScores, longer_scores, member_scores
 from bench.train.evaluation_prompts import EvaluationSet, LongerPrompts, evaluation_sets
 from bench.train.notes import StackNotes
 from bench.train.predictions import StackPredictor
 from bench.train.state import State
 from bench.train.summaries import headline, packed, rounded, summary
-
-
-@dataclass
-class _Predictor(StackPredictor):
-    """Predictions that can be interrupted between parts of the prompts."""
-
-    asked_to_stop: Callable[[], bool] = lambda: False
-
-    def share(self, tokens: Tensor) -> None:
-        if self.asked_to_stop():
-            raise Interrupted
-        super().share(tokens)
 
 
 @dataclass
@@ -45,15 +32,15 @@ class StackScoring:
         state: the parameters of the members that are computed.
         notes: where scores are recorded.
         device: of the evaluation.
-        asked_to_stop: called before each part of the prompts; if it returns True, `Interrupted` is raised.
-            The notes then have a part of the evaluation.
+        before_part: called before a part of the prompts is scored, when the notes contain the scores of all
+            parts before it. It may raise `Interrupted`.
     """
 
     stack: Stack
     state: State
     notes: StackNotes
     device: torch.device
-    asked_to_stop: Callable[[], bool]
+    before_part: Callable[[], None]
 
     def __post_init__(self) -> None:
         self.sets = {
@@ -96,8 +83,17 @@ class StackScoring:
                 if converged(accuracy, threshold):
                     self.notes.members[k].converged = step
 
-    def _predictor(self) -> StackPredictor:
-        return _Predictor(self.state, asked_to_stop=self.asked_to_stop)
+    def _keep(self, members: Sequence[int], name: str) -> Keep:
+        """Score each part of some prompts once, also if the evaluation is interrupted and continued."""
+
+        def keep(prompts: range, measure: Callable[[], PartScores]) -> PartScores:
+            part = f"{name} {prompts.start}-{prompts.stop} of {' '.join(map(str, members))}"
+            if part not in self.notes.parts:
+                self.before_part()
+                self.notes.parts[part] = measure()
+            return self.notes.parts[part]
+
+        return keep
 
     def _by_task(self, members: Iterable[int]) -> dict[str, list[int]]:
         """Members by the id of their task: those of one task are evaluated together."""
@@ -122,9 +118,9 @@ class StackScoring:
 
     def _scores(self, members: Sequence[int], prompts: EvaluationSet) -> list[dict[str, ModelScores]]:
         """Scores of members of one task on one set of its prompts, by name of the evaluation."""
-        predictor, places = self._predictor(), self.notes.places(members)
-        task = self.stack.members[members[0]].task
-        return member_scores(predictor, places, self.state.model, task, prompts, self.device)
+        predictor, places = StackPredictor(self.state), self.notes.places(members)
+        task, keep = self.stack.members[members[0]].task, self._keep(members, prompts.purpose)
+        return member_scores(predictor, places, self.state.model, task, prompts, self.device, keep)
 
     def _evaluate_longer(self, members: Sequence[int]) -> None:
         """Score members that end now, of one task, on longer prompts than those of training.
@@ -137,10 +133,11 @@ class StackScoring:
                 self._leave_out(members, name, fault)
                 continue
             prompts = LongerPrompts(run.task, name, longer, run.evaluation_prompts)
-            predictor, model = self._predictor(), self.state.model
+            predictor, places = StackPredictor(self.state), self.notes.places(members)
+            keep = self._keep(members, f"longer {name}")
             try:
-                values = longer_scores(predictor, self.notes.places(members), model, prompts, self.device)
-            except Interrupted:
+                values = longer_scores(predictor, places, self.state.model, prompts, self.device, keep)
+            except (Interrupted, OSError):  # between two parts: a checkpoint may not have found room
                 raise
             except Exception as error:  # a user's block may raise anything where prompts are too long
                 self._leave_out(members, name, f"{type(error).__name__}: {error}")

@@ -247,6 +247,15 @@ def test_a_run_that_keeps_killing_its_worker_has_failed(suite_file: Path) -> Non
     assert not is_done(run, results)
 
 
+def test_an_evaluation_that_gets_further_between_deaths_is_progress(tmp_path: Path) -> None:
+    folder = Folder.of(tmp_path, "0123456789ab")
+    counts = []
+    for step, parts in ((7, 0), (7, 1), (7, 1), (7, 4), (8, 0), (8, 0)):
+        folder.beat(step=step, parts=parts)
+        counts.append(folder.record_death())
+    assert counts == [1, 1, 2, 1, 1, 2]
+
+
 def test_a_death_is_not_that_of_a_worker_with_the_same_number_on_another_machine(tmp_path: Path) -> None:
     run = suites.load(ROOT / "suites/quick.yaml").runs[0]
     pool = LocalPool([run], Order(tmp_path, (run.id,), {}), [Machine()])

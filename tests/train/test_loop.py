@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import shutil
@@ -24,7 +25,7 @@ from bench.run import Run
 from bench.stack import Stack
 from bench.tasks import TASKS, Task
 from bench.tasks.draws import Draws
-from bench.train import CHECKPOINT, Interrupted, checkpoint
+from bench.train import CHECKPOINT, Interrupted, checkpoint, loop
 from bench.train.evaluate import member_scores
 from bench.train.evaluation_prompts import evaluation_set
 from bench.train.loop import Progress, TrainingOptions, train
@@ -69,30 +70,103 @@ def test_a_run_interrupted_and_resumed_ends_with_the_same_bytes(name: str, tmp_p
     assert numbers(resumed) == numbers(straight)
 
 
-@pytest.mark.parametrize("parts", [1, 2, 3, 4])
-def test_a_run_interrupted_in_its_last_evaluation_does_it_again_and_ends_with_the_same_bytes(
-    parts: int, tmp_path: Path
+@pytest.mark.parametrize("name", ["mamba", "noisy"])
+def test_an_evaluation_goes_on_where_it_was_interrupted_and_ends_with_the_same_bytes(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stop that comes in an evaluation is heard there; the steps before it are saved."""
-    run = small_run("mamba")
+    """A process that scores one part of the prompts and is stopped has done something: evaluations end.
+
+    A model of a user may draw random numbers in an evaluation. They are drawn once, as without a stop.
+    """
+    run = small_run("mamba").model_copy(update={"evaluation_prompts": 200})
+    if name == "noisy":
+        predict = StackPredictor.predict
+
+        def noisy(predictor: StackPredictor, member: int, tokens: torch.Tensor) -> torch.Tensor:
+            outputs = predict(predictor, member, tokens)
+            return outputs + torch.randn_like(outputs)
+
+        monkeypatch.setattr(StackPredictor, "predict", noisy)
     straight = train(run, tmp_path / "straight", TrainingOptions(CPU))
-    seen: list[Progress] = []
-    asked = 0
+    processes = 0
+    ended: list[dict[str, Any]] = []
+    while not ended:
+        processes += 1
+        seen, asked = [Progress(0, (), 0.0)], 0
 
-    def stop() -> bool:
-        nonlocal asked
-        asked += seen[-1].step == run.steps
-        return asked >= parts
+        def stop(seen: list[Progress] = seen, processes: int = processes) -> bool:
+            nonlocal asked
+            asked += seen[-1].step == run.steps or processes > 1
+            return asked > 1
 
-    with pytest.raises(Interrupted):
-        train(run, tmp_path / "resumed", TrainingOptions(CPU, report=seen.append, asked_to_stop=stop))
-    results: list[dict[str, Any]] = []
-    resumed = train(
-        run, tmp_path / "resumed", TrainingOptions(CPU, ended=lambda member, result: results.append(result))
-    )
+        options = TrainingOptions(
+            CPU, report=seen.append, asked_to_stop=stop, ended=lambda k, result: ended.append(result)
+        )
+        with contextlib.suppress(Interrupted):
+            train(run, tmp_path / "resumed", options)
+        assert processes < 50
+    assert processes > 4
+    (resumed,) = ended
     assert resumed["provenance"]["pieces"][-1]["from_step"] == run.steps
     assert numbers(resumed) == numbers(straight)
-    assert results == [resumed]
+
+
+def test_an_evaluation_reports_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that reports nothing for ten minutes is said to hang, and an evaluation may take longer."""
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_REPORTS", 0.0)
+    run = small_run("mamba").model_copy(update={"evaluation_prompts": 200})
+    seen: list[Progress] = []
+    train(run, tmp_path, TrainingOptions(CPU, report=seen.append))
+    at_end = [progress for progress in seen if progress.step == run.steps]
+    assert [progress.parts for progress in at_end] == [0, *range(len(at_end) - 1)]
+    assert len(at_end) > 8
+    assert {progress.losses for progress in at_end} == {at_end[0].losses}
+
+
+class Killed(BaseException):
+    """The process ends here, whatever it is doing."""
+
+
+def test_a_process_that_is_killed_in_an_evaluation_loses_one_part_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = small_run("mamba").model_copy(update={"evaluation_prompts": 200})
+    predict, parts = StackPredictor.predict, 0
+
+    def counted(predictor: StackPredictor, member: int, tokens: torch.Tensor) -> torch.Tensor:
+        nonlocal parts
+        parts += 1
+        if parts == death:
+            raise Killed
+        return predict(predictor, member, tokens)
+
+    monkeypatch.setattr(StackPredictor, "predict", counted)
+    death = -1
+    straight = train(run, tmp_path / "straight", TrainingOptions(CPU))
+    in_all, parts = parts, 0
+    death = in_all - 1
+    options = TrainingOptions(CPU, save_every=0.0)
+    with pytest.raises(Killed):
+        train(run, tmp_path / "resumed", options)
+    resumed = train(run, tmp_path / "resumed", options)
+    assert parts == in_all + 1
+    assert numbers(resumed) == numbers(straight)
+
+
+def test_a_full_disk_between_two_parts_of_longer_prompts_is_no_reason_to_leave_them_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = small_run("mamba").model_copy(update={"evaluation_prompts": 200})
+    save = checkpoint.save
+
+    def full(folder: Path, stack: Stack, state: State, notes: StackNotes, plugins: str = "") -> None:
+        if any(part.startswith("longer") for part in notes.parts):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(folder, stack, state, notes, plugins)
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        train(run, tmp_path, TrainingOptions(CPU, save_every=0.0))
 
 
 @pytest.mark.slow

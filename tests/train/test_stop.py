@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from bench.results.evaluations import convergence_step
 from bench.run import Run, Stop
 from bench.stack import Stack
 from bench.tasks.parity import SparseParity
-from bench.train import Interrupted
+from bench.train import Interrupted, loop
 from bench.train.loop import Progress, TrainingOptions, train_stack
 
 CPU = torch.device("cpu")
@@ -119,6 +120,38 @@ def test_a_member_stops_and_the_others_are_untouched(stack: Stack, tmp_path: Pat
     never = Stack.of(*(other for other in stack.members if other.learning_rate == 1e-6), slow(stack))
     others = trained(never, tmp_path / "never")
     assert numbers(others[1e-6]) == numbers(late)
+
+
+@pytest.mark.parametrize("questions", [1, 2, 3])
+@pytest.mark.parametrize("least_steps_left", [loop.LEAST_STEPS_LEFT, 1])
+def test_a_stack_that_is_stopped_again_and_again_ends_with_the_same_bytes(
+    least_steps_left: int, questions: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every process is stopped at its next question, or a later one: at steps, and in evaluations and checks.
+
+    Members end at different steps, and later steps compute those that have ended, or leave them out.
+    """
+    monkeypatch.setattr(loop, "LEAST_STEPS_LEFT", least_steps_left)
+    stack = Stack.of(*runs(tmp_path, learning_rates=[1e-2, 2e-3, 1e-6], evaluation_prompts=150))
+    straight = trained(stack, tmp_path / "straight")
+    assert len({result["stop"]["step"] for result in straight.values()}) == 3
+    stored: dict[str, str] = {}
+    results: list[dict[str, Any]] = []
+    processes = 0
+    while not results:
+        processes += 1
+        asked = iter(range(1000))
+        options = TrainingOptions(
+            CPU,
+            asked_to_stop=lambda asked=asked: next(asked) >= questions,
+            ended=lambda k, result: stored.setdefault(result["id"], numbers(result)) and None,
+        )
+        with contextlib.suppress(Interrupted):
+            results = train_stack(stack, tmp_path / "again", options)
+        assert processes < 500
+    expected = {result["id"]: numbers(result) for result in straight.values()}
+    assert stored == expected
+    assert {result["id"]: numbers(json.loads(json.dumps(result))) for result in results} == expected
 
 
 def test_checkpoints_at_the_checks_do_not_move_the_end(tmp_path: Path) -> None:

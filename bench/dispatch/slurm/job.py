@@ -14,7 +14,7 @@ import os
 import signal
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bench import plugins
 from bench.dispatch.job import Job, Machine, Seat, is_done
@@ -38,7 +38,10 @@ LAST_SECONDS = 3600.0
 COMMAND_SECONDS = 60.0
 """Longest wait for a command of Slurm."""
 MOST_FRUITLESS = 3
-"""A job that reaches its time limit so many times in a row without a step is not requeued."""
+"""A job that reaches its time limit so many times in a row without progress is not requeued."""
+
+Progress: TypeAlias = tuple[float, int, int]
+"""Jobs that are done; steps of all runs; parts of the prompts that evaluations in progress have scored."""
 
 
 class CodeChanged(Exception):
@@ -46,7 +49,7 @@ class CodeChanged(Exception):
 
 
 class NoProgress(Exception):
-    """The time limit is too short for a single step."""
+    """The time limit is too short for a single step, and for a part of the prompts of an evaluation."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class SlurmJob:
         spread: devices that each run is spread over, one task each.
         save_seconds: time that saving may take.
         limit_seconds: the job's time limit.
-        fruitless: number of time limits in a row that were reached without a step.
+        fruitless: number of time limits in a row that were reached without progress.
     """
 
     ids: tuple[str, ...]
@@ -94,7 +97,7 @@ class SlurmJob:
             return "abandoned"
         try:
             pool = self._pool()
-            _PROCESS.begin(pool, self._steps())
+            _PROCESS.begin(pool, self._progress())
             signal.signal(signal.SIGTERM, _PROCESS.terminate)
             pool.start()
             while pool.busy() and not _PROCESS.terminated:
@@ -122,12 +125,13 @@ class SlurmJob:
         # The warning of the time limit comes after this time. That of a preemption may come earlier; in
         # the first half it does not count as fruitless.
         warned_after = self.limit_seconds - self.save_seconds
-        if self._steps() > _PROCESS.steps_before:
+        if self._progress() > _PROCESS.progress_before:
             fruitless = 0
         elif _PROCESS.seconds > warned_after / 2:
             fruitless += 1
         if fruitless >= MOST_FRUITLESS:
-            self._record(NoProgress(f"{fruitless} time limits in a row without a step: raise timeout_min"))
+            why = f"{fruitless} time limits in a row without a step or a part of an evaluation"
+            self._record(NoProgress(f"{why}: raise timeout_min"))
             return None
         return DelayedSubmission(replace(self, fruitless=fruitless))
 
@@ -172,15 +176,17 @@ class SlurmJob:
         memory = gpu_memory_mib() if self.memory_mib and self.device != "cpu" else []
         return max(1, min(memory) // self.memory_mib) if memory else None
 
-    def _steps(self) -> int:
-        """Optimisation steps of all runs that are done, by their heartbeats and results."""
-        steps = 0
+    def _progress(self) -> Progress:
+        """What all runs have done, by their heartbeats and results. Of two, the later is the larger one."""
+        done, steps, parts = 0, 0, 0
         for job in self.jobs:
             if is_done(job, self.order.results):
-                steps += job.steps if isinstance(job, Run) else 1
+                done += 1
+                steps += job.steps if isinstance(job, Run) else 0
             else:
-                steps += Folder.of(self.order.results, job.id).last_step()
-        return steps
+                step, scored = Folder.of(self.order.results, job.id).last_progress()
+                steps, parts = steps + step, parts + scored
+        return done, steps, parts
 
     def _end(self, pool: LocalPool) -> None:
         """Save, then wait to be killed. A job that ends by itself would count as done."""
@@ -227,19 +233,19 @@ class _Process:
 
     Attributes:
         pool: its workers; None before they start.
-        steps_before: optimisation steps of all runs when it began.
+        progress_before: what all runs had done when it began.
         began: `time.monotonic()` at that time; None before.
         terminated: whether SIGTERM has arrived.
     """
 
     pool: LocalPool | None = None
-    steps_before: float = math.inf
+    progress_before: Progress = (math.inf, 0, 0)
     began: float | None = None
     terminated: bool = False
 
-    def begin(self, pool: LocalPool, steps: int) -> None:
-        """Record that the workers start, with the steps that the runs have by now."""
-        self.pool, self.steps_before, self.began = pool, steps, time.monotonic()
+    def begin(self, pool: LocalPool, progress: Progress) -> None:
+        """Record that the workers start, with what the runs have done by now."""
+        self.pool, self.progress_before, self.began = pool, progress, time.monotonic()
 
     def terminate(self, number: int, frame: object) -> None:
         """Handle SIGTERM."""

@@ -247,7 +247,7 @@ def test_a_pending_job_that_is_cancelled_vanishes_and_nobody_waits_for_it(place:
     output, _ = waiting.communicate(timeout=SECONDS)
     assert waiting.returncode == 1, output
     assert "1 finished, 1 missing" in output
-    assert place.status()["missing"][0]["note"] == "its job left the queue before it started"
+    assert place.status()["missing"][0]["note"] == "its job is no longer in the queue"
 
 
 @pytest.fixture
