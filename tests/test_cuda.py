@@ -211,7 +211,7 @@ def test_a_resumed_run_captures_the_lengths_of_its_steps_anew(tmp_path: Path) ->
     run = gpu_run("transformer", task=REGBENCH).model_copy(update={"architecture": architecture})
     straight = train(run, tmp_path / "a", TrainingOptions(device, "triton"))
     last: list[Progress] = []
-    stop = TrainingOptions(device, "triton", report=last.append, asked_to_stop=lambda: last[-1].step >= 7)
+    stop = TrainingOptions(device, "triton", report=last.append, asked_to_stop=lambda: last[-1].step >= stop)
     with pytest.raises(Interrupted):
         train(run, tmp_path / "b", stop)
     resumed = train(run, tmp_path / "b", TrainingOptions(device, "triton"))
@@ -286,8 +286,9 @@ def test_a_stack_that_becomes_smaller_is_captured_anew_and_trains_as_eagerly(
         assert {**one, "provenance": None} == {**other, "provenance": None}
 
 
+@pytest.mark.parametrize("stop", [7, 40], ids=["in training", "in the last evaluation"])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_resumed_run_ends_with_the_same_bits(name: str, tmp_path: Path) -> None:
+def test_a_resumed_run_ends_with_the_same_bits(name: str, stop: int, tmp_path: Path) -> None:
     run, device = gpu_run(name), torch.device("cuda")
     straight = train(run, tmp_path / "a", TrainingOptions(device))
     last: list[Progress] = []
@@ -295,7 +296,7 @@ def test_a_resumed_run_ends_with_the_same_bits(name: str, tmp_path: Path) -> Non
         train(
             run,
             tmp_path / "b",
-            TrainingOptions(device, report=last.append, asked_to_stop=lambda: last[-1].step >= 7),
+            TrainingOptions(device, report=last.append, asked_to_stop=lambda: last[-1].step >= stop),
         )
     resumed = train(run, tmp_path / "b", TrainingOptions(device))
     assert resumed["provenance"]["resumptions"] == 1

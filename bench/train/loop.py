@@ -284,7 +284,7 @@ class _Training:
     def _evaluate(self, step: int) -> None:
         """Evaluate the members whose checkpoint or end this is, and check convergence.
 
-        An evaluation may take longer than a machine is there. It is therefore saved between parts of the
+        An evaluation may take longer than its process may run. It is therefore saved between parts of the
         prompts, as the notes before the evaluation and the scores of the parts so far. A resumed training
         evaluates the same members, with these scores.
         """
