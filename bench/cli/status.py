@@ -166,7 +166,7 @@ def _remarks(view: _View) -> Iterator[tuple[str, str]]:
 
 def _without_job(note: str) -> str:
     """A note without the number of the job, so that many runs have the same note."""
-    return re.sub(r"job \d+(_\d+)?", "job", note)
+    return re.sub(r"job \d+(_\d+)?", "its job", note)
 
 
 def _table(out: printing.Output, view: _View) -> Table:

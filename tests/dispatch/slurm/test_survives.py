@@ -108,7 +108,7 @@ def test_a_cancelled_job_leaves_its_run_resumable_and_the_status_says_so(
     found = {one["id"]: one["note"] for one in place.status()["missing"]}
     assert found[run.id].startswith("cancelled in job")
     assert found[run.id].endswith("resumable")
-    assert "cancelled in job; resumable" in place.bench("status", "toy.yaml")
+    assert "cancelled in its job; resumable" in place.bench("status", "toy.yaml")
     place.submit("--wait")
     assert place.numbers() == undisturbed
     assert resumptions(place) == 1
