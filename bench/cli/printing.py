@@ -100,11 +100,6 @@ def table(out: Output, columns: Sequence[Column], rows: Iterable[Sequence[Cell]]
     """
     rows = list(rows)
     widths = _widths(columns, rows)
-    if out.width == UNBOUNDED:
-        widths = [
-            min(width, PROSE) if column.prose else width
-            for width, column in zip(widths, columns, strict=True)
-        ]
     shown = list(range(len(columns)))
     spare = [index for index in shown if columns[index].spare]
 
@@ -135,7 +130,7 @@ def table(out: Output, columns: Sequence[Column], rows: Iterable[Sequence[Cell]]
         fitted.add_column(
             column.name,
             min_width=min(widths[index], LEAST_FOLDED),
-            max_width=widths[index] if column.prose and out.width == UNBOUNDED else None,
+            max_width=PROSE if column.prose and out.width == UNBOUNDED else None,
             justify="right" if column.number else "left",
             no_wrap=not column.folds,
             overflow="fold",

@@ -105,11 +105,10 @@ class Folder:
 
     def record_death(self) -> int:
         """Record that the run's process died. Returns the number of deaths since the last progress."""
-        progress = self.last_progress()
+        step, parts = self.last_progress()
         record = _read(self.path / "deaths.json", _DEATHS) or {}
-        is_same = (record.get("step"), record.get("parts", 0)) == progress
+        is_same = (record.get("step"), record.get("parts", 0)) == (step, parts)
         count = 1 + (int(record.get("deaths", 0)) if is_same else 0)
-        step, parts = progress
         write_json(self.path / "deaths.json", {"deaths": count, "step": step, "parts": parts})
         return count
 

@@ -22,11 +22,11 @@ from bench.train.evaluation_prompts import EvaluationSet, LongerPrompts
 Array: TypeAlias = np.ndarray[Any, Any]
 PartScores: TypeAlias = list[dict[str, Tensor]]
 """Scores of a part of the prompts: of each member, by name of the evaluation, (prompts, columns)."""
-Keep: TypeAlias = Callable[[range, Callable[[], PartScores]], PartScores]
-"""Returns the scores of these prompts, counted from 0: those that it has kept, or those of the function."""
+Keep: TypeAlias = Callable[[int, Callable[[], PartScores]], PartScores]
+"""Returns the scores of the part with this number: those that it has kept, else those of the function."""
 
 
-def _keep_nothing(prompts: range, measure: Callable[[], PartScores]) -> PartScores:
+def _keep_nothing(part: int, measure: Callable[[], PartScores]) -> PartScores:
     return measure()
 
 
@@ -195,12 +195,9 @@ def _measured(
         return scores
 
     measured: list[defaultdict[str, list[Tensor]]] = [defaultdict(list) for _ in members]
-    begin = 0
     with _evaluation_mode(model):
-        for part in parts:
-            shown = range(begin, begin + len(part.tokens))
-            begin = shown.stop
-            for own, scores in zip(measured, keep(shown, partial(scores_of, part)), strict=True):
+        for number, part in enumerate(parts):
+            for own, scores in zip(measured, keep(number, partial(scores_of, part)), strict=True):
                 for name, columns in scores.items():
                     own[name].append(columns)
     return [{name: torch.cat(values) for name, values in own.items()} for own in measured]

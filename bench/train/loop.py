@@ -13,7 +13,6 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -183,7 +182,10 @@ class _Training:
     def __post_init__(self) -> None:
         run = self.stack.first
         self.window = max(1, run.steps // CURVE_POINTS)
-        self.scoring = StackScoring(self.stack, self.state, self.notes, self.options.device, lambda: None)
+        self.scoring = StackScoring(
+            self.stack, self.state, self.notes, self.options.device, self._between_parts
+        )
+        self.before = self.notes  # as the notes were before the last evaluation
         self.saved_at = time.monotonic()
         self.progress, self.reported_at = Progress(int(self.state.step), self._losses(), 0.0), -math.inf
         self.reported = set(range(len(self.stack))).difference(self.notes.computed)
@@ -224,13 +226,13 @@ class _Training:
         self.progress, self.reported_at = progress, time.monotonic()
         self.options.report(progress)
 
-    def _between_parts(self, before: StackNotes) -> None:
+    def _between_parts(self) -> None:
         """Report and save, as at a look, before a part of the prompts is scored."""
-        progress = replace(self.progress, parts=len(before.parts))
+        progress = replace(self.progress, parts=len(self.notes.parts))
         if time.monotonic() - self.reported_at >= SECONDS_BETWEEN_REPORTS:
             self._report(progress)
         try:
-            self._save_if_due(before)
+            self._save_if_due(self.before)
         except Interrupted:
             self._report(progress)
             raise
@@ -288,9 +290,8 @@ class _Training:
         prompts, as the notes before the evaluation and the scores of the parts so far. A resumed training
         evaluates the same members, with these scores.
         """
-        before = self.notes.before_evaluation()
+        self.before = self.notes.before_evaluation()
         self.notes.evaluation_due = False
-        self.scoring.before_part = partial(self._between_parts, before)
         if members := self._members_to_evaluate(step):
             self.scoring.evaluate(step, members)
             self._lower_rates()

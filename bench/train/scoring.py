@@ -86,12 +86,12 @@ class StackScoring:
     def _keep(self, members: Sequence[int], name: str) -> Keep:
         """Score each part of some prompts once, also if the evaluation is interrupted and continued."""
 
-        def keep(prompts: range, measure: Callable[[], PartScores]) -> PartScores:
-            part = f"{name} {prompts.start}-{prompts.stop} of {' '.join(map(str, members))}"
-            if part not in self.notes.parts:
+        def keep(part: int, measure: Callable[[], PartScores]) -> PartScores:
+            key = f"{name} {part} of {' '.join(map(str, members))}"
+            if key not in self.notes.parts:
                 self.before_part()
-                self.notes.parts[part] = measure()
-            return self.notes.parts[part]
+                self.notes.parts[key] = measure()
+            return self.notes.parts[key]
 
         return keep
 

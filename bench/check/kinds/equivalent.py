@@ -21,6 +21,7 @@ seen (`bench.uncertainty`).
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
@@ -135,15 +136,11 @@ class EquivalentClaim(Claim):
 
     def judge(self, measurements: Sequence[Measurement]) -> Judgement:
         subject, reference = measurements
-        comparison = compare(subject.by_seed, reference.by_seed, subject.answer)
         about_runs = self.requires.about == "these runs"
-        if about_runs:
-            # Errors over prompts. Those of `compare`, and its ratio's interval, are over other trainings.
-            comparison = MeanComparison(
-                replace(comparison.subject, standard_error=subject.standard_error),
-                replace(comparison.reference, standard_error=reference.standard_error),
-                ratio=None,
-            )
+        if about_runs:  # the errors and the interval of `compare` are over other trainings
+            comparison = MeanComparison(_over_prompts(subject), _over_prompts(reference), ratio=None)
+        else:
+            comparison = compare(subject.by_seed, reference.by_seed, subject.answer)
         sides = zip(self.names, (comparison.subject, comparison.reference), strict=True)
         means = "; ".join(f"{name}: {_mean_text(side)}" for name, side in sides)
         incomparable = self._incomparable(measurements, comparison)
@@ -260,6 +257,12 @@ class EquivalentClaim(Claim):
         for field in ("task", "architecture", "size"):
             if getattr(subject[0], field) != getattr(reference[0], field):
                 yield Complaint(at_reference, f"its {field} is not that of the subject")
+
+
+def _over_prompts(measurement: Measurement) -> Side:
+    """The mean error of a measurement, with its standard error over prompts."""
+    errors = measurement.by_seed.values()
+    return Side(statistics.fmean(errors), measurement.standard_error, len(errors))
 
 
 def _mean_text(side: Side) -> str:

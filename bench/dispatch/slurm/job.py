@@ -40,7 +40,7 @@ COMMAND_SECONDS = 60.0
 MOST_FRUITLESS = 3
 """A job that reaches its time limit so many times in a row without progress is not requeued."""
 
-Progress: TypeAlias = tuple[float, int, int]
+JobProgress: TypeAlias = tuple[float, int, int]
 """Jobs that are done; steps of all runs; parts of the prompts that evaluations in progress have scored."""
 
 
@@ -176,7 +176,7 @@ class SlurmJob:
         memory = gpu_memory_mib() if self.memory_mib and self.device != "cpu" else []
         return max(1, min(memory) // self.memory_mib) if memory else None
 
-    def _progress(self) -> Progress:
+    def _progress(self) -> JobProgress:
         """What all runs have done, by their heartbeats and results. Of two, the later is the larger one."""
         done, steps, parts = 0, 0, 0
         for job in self.jobs:
@@ -239,11 +239,11 @@ class _Process:
     """
 
     pool: LocalPool | None = None
-    progress_before: Progress = (math.inf, 0, 0)
+    progress_before: JobProgress = (math.inf, 0, 0)
     began: float | None = None
     terminated: bool = False
 
-    def begin(self, pool: LocalPool, progress: Progress) -> None:
+    def begin(self, pool: LocalPool, progress: JobProgress) -> None:
         """Record that the workers start, with what the runs have done by now."""
         self.pool, self.progress_before, self.began = pool, progress, time.monotonic()
 

@@ -17,7 +17,7 @@ from synthetic import run_of
 from bench.dispatch.job import Machine
 from bench.dispatch.order import Order
 from bench.dispatch.slurm import job as slurm_job
-from bench.dispatch.slurm.job import MOST_FRUITLESS, Progress, SlurmJob, _Process
+from bench.dispatch.slurm.job import MOST_FRUITLESS, JobProgress, SlurmJob, _Process
 from bench.dispatch.slurm.submit import LAUNCHER
 from bench.dispatch.state import Folder
 from bench.errors import UserError
@@ -74,7 +74,7 @@ def test_a_run_that_the_code_takes_for_another_is_not_trained(tmp_path: Path) ->
     assert "it changed after it was submitted" in failure["message"]
 
 
-def at_the_limit(process: _Process, job: SlurmJob, before: Progress = (0, 0, 0)) -> None:
+def at_the_limit(process: _Process, job: SlurmJob, before: JobProgress = (0, 0, 0)) -> None:
     process.progress_before, process.began = before, time.monotonic() - job.limit_seconds
 
 
@@ -95,7 +95,7 @@ def test_time_limits_without_a_step_end_and_say_why(tmp_path: Path, process: _Pr
 
 @pytest.mark.parametrize("before", [(0, 6, 0), (0, 6, 4), (0, 7, 1)])
 def test_a_step_or_a_part_of_an_evaluation_makes_up_for_all_before(
-    before: Progress, tmp_path: Path, process: _Process
+    before: JobProgress, tmp_path: Path, process: _Process
 ) -> None:
     job = job_of(tmp_path, fruitless=MOST_FRUITLESS - 1)
     Folder.of(tmp_path, job.ids[0]).beat(step=7, parts=2)
