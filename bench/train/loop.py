@@ -182,9 +182,7 @@ class _Training:
     def __post_init__(self) -> None:
         run = self.stack.first
         self.window = max(1, run.steps // CURVE_POINTS)
-        self.scoring = StackScoring(
-            self.stack, self.state, self.notes, self.options.device, self._between_parts
-        )
+        self.scoring = StackScoring(self.stack, self.state, self.notes, self.options.device)
         self.before = self.notes  # as the notes were before the last evaluation
         self.saved_at = time.monotonic()
         self.progress, self.reported_at = Progress(int(self.state.step), self._losses(), 0.0), -math.inf
@@ -292,10 +290,15 @@ class _Training:
         """
         self.before = self.notes.before_evaluation()
         self.notes.evaluation_due = False
-        if members := self._members_to_evaluate(step):
-            self.scoring.evaluate(step, members)
-            self._lower_rates()
-        self.scoring.check_convergence(step)  # after the evaluation, whose scores it reads
+        self.scoring.before_part = self._between_parts
+        try:
+            if members := self._members_to_evaluate(step):
+                self.scoring.evaluate(step, members)
+                self._lower_rates()
+            self.scoring.check_convergence(step)  # after the evaluation, whose scores it reads
+        finally:
+            # A circle of references would keep the memory on the device after the training.
+            self.scoring.before_part = None
         self.notes.parts.clear()
 
     def _next_work(self, step: int) -> int:

@@ -40,7 +40,7 @@ class StackScoring:
     state: State
     notes: StackNotes
     device: torch.device
-    before_part: Callable[[], None]
+    before_part: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
         self.sets = {
@@ -89,7 +89,8 @@ class StackScoring:
         def keep(part: int, measure: Callable[[], PartScores]) -> PartScores:
             key = f"{name} {part} of {' '.join(map(str, members))}"
             if key not in self.notes.parts:
-                self.before_part()
+                if self.before_part is not None:
+                    self.before_part()
                 self.notes.parts[key] = measure()
             return self.notes.parts[key]
 

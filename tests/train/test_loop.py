@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import json
 import shutil
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +169,27 @@ def test_a_full_disk_between_two_parts_of_longer_prompts_is_no_reason_to_leave_t
     monkeypatch.setattr(checkpoint, "save", full)
     with pytest.raises(OSError, match="No space left"):
         train(run, tmp_path, TrainingOptions(CPU, save_every=0.0))
+
+
+def test_a_training_frees_its_memory_as_soon_as_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A circle of references would keep it on the device while the next stack trains."""
+    states: list[weakref.ref[State]] = []
+
+    def noted(stack: Stack, device: torch.device, backend: str) -> State:
+        state = initial_state(stack, device, backend)
+        states.append(weakref.ref(state))
+        return state
+
+    monkeypatch.setattr(loop, "initial_state", noted)
+    gc.collect()
+    gc.disable()
+    try:
+        train(small_run("mamba"), tmp_path, TrainingOptions(CPU))
+        assert [state() for state in states] == [None]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.slow
