@@ -247,8 +247,8 @@ def test_three_seeds_are_averaged_with_an_interval_over_prompts_and_seeds() -> N
 
 
 def test_one_seed_has_an_interval_over_prompts_and_a_second_seed_widens_it() -> None:
-    (single,) = estimates.at_positions([[0.5]], [[0.02]])
-    (pair,) = estimates.at_positions([[0.4], [0.6]], [[0.02], [0.02]])
+    (single,) = estimates.at_positions([[0.5]], [[0.02]], 1280)
+    (pair,) = estimates.at_positions([[0.4], [0.6]], [[0.02], [0.02]], 1280)
     assert single[1:] == (pytest.approx(0.02), pytest.approx(1.6449 * 0.02), "prompts only")
     assert pair.standard_error == pytest.approx(math.hypot(0.1, 0.02))
     assert pair.half_width > 3 * pair.standard_error
