@@ -186,8 +186,8 @@ def _insufficient(claim: Claim, measurements: Sequence[Measurement]) -> _Obstacl
         if measurement.seeds < least:
             reason = f"{prefix}{measurement.seeds} of the {least} seeds that the claim takes finished"
             return _Obstacle("undecided", reason)
-        if measurement.prompts < LEAST_PROMPTS:
-            count = count_of(int(measurement.prompts), "independent prompt")
+        if measurement.independent_prompts < LEAST_PROMPTS:
+            count = count_of(int(measurement.independent_prompts), "independent prompt")
             reason = f"{prefix}its number rests on {count}, a claim takes at least {LEAST_PROMPTS}"
             return _Obstacle("undecided", reason)
         if measurement.diverged and claim.requires.about == "training":
