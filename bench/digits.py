@@ -35,12 +35,15 @@ def scientific(number: float, digits: int = 2) -> str:
 def plus_minus(value: float, error: float) -> str:
     """0.1234 ± 0.0021: the standard error with two significant digits, the value to the same place.
 
-    Below 0.001 and from 10,000 on as (1.230 ± 0.040) × 10⁻⁵. Without any error as 1 ± 0.
+    Below 0.001 and from 10,000 on as (1.230 ± 0.040) × 10⁻⁵. Without any error as 1 ± 0. The power of
+    ten is that of the error if the value is less than a tenth of it: 0.0000 ± 0.0014.
     """
     if not math.isfinite(error):
         return error_text(value)
     value = _normal(value)
     size = abs(value)
+    if error > 10 * size > 0:
+        size = error
     if 0 < size < 1e-3 or size >= 1e4:
         exponent = int(f"{size:.2e}".partition("e")[2])
         scale, power = 10.0**exponent, f" × 10{superscript(exponent)}"

@@ -38,10 +38,30 @@ S − 1 degrees of freedom, because three seeds say little about their own sprea
 Prompts must be independent. Where several share a hidden function, as in a batch of sparse parity with a
 single subset, results store their mean score, and each such group counts as one prompt in all of the above.
 
+Draws of few prompts are too close to their mean. The Bayesian bootstrap of P prompts has (P − 1)/(P + 1) of
+the variance s²/P of a mean, and few prompts say little about their own spread s. All deviations are therefore
+multiplied by √((P + 1)/(P − 1)) · t / 1.645, where t is the 95 % quantile of Student's t with P − 1 degrees
+of freedom: 1.10 for 20 prompts, 1.0015 for 1,280. This is the expanded percentile interval of Hesterberg
+(2015, "What Teachers Should Know About the Bootstrap") for these weights. In simulations of one model (20,000
+for each cell), 90 % intervals cover the true mean as often as follows, without and with the factor. Errors
+are normal, follow a gamma distribution of shape 2, or are squares of single normal numbers:
+
+    prompts      normal          gamma         squares
+          3   0.62   0.89     0.60   0.86    0.54   0.75
+          5   0.74   0.89     0.72   0.87    0.66   0.78
+         10   0.82   0.90     0.81   0.88    0.76   0.83
+         20   0.87   0.90     0.86   0.89    0.82   0.86
+         50   0.88   0.90     0.88   0.89    0.86   0.87
+        200   0.89   0.90     0.90   0.90    0.89   0.90
+
+What squares still lack is above the interval: the mean of few such errors is often too low, because large
+ones are rare. A claim takes at least ten independent prompts (`bench.check.claim.LEAST_PROMPTS`).
+
 Resampled prompts repeat only errors that were seen. With resampling alone, a model without an error would be
-better in every draw than a model with a single wrong answer. If an error is a share of n answers, a draw is
-therefore γ/n larger. γ follows a gamma distribution of shape ½, which is Jeffreys' prior for a rate. Its mean
-is half an answer. It is drawn for each model separately.
+better in every draw than a model with a single wrong answer. If an error is a share of n independent answers,
+a draw is therefore γ/n larger. γ follows a gamma distribution of shape ½, which is Jeffreys' prior for a
+rate. Its mean is half an answer. It is drawn for each model separately. The answers of a prompt depend on
+each other, so n is between the number of prompts and that of all answers (`bench.results.evaluations`).
 
 A horizon is the position at which accuracies cross a bound. Each draw changes all accuracies by the same
 number of standard errors, which is a normal number, and reads the horizon again (`Steps`). All accuracies
@@ -133,6 +153,8 @@ class SeedErrors:
         steps: for each seed, its number on other prompts, if it rises in steps; None otherwise.
         resolution: how far the mean of these models may be below and above `means`' mean; (0, 0) for an exact
             number.
+        prompt_count: number of independent prompts from which `prompt_errors` are estimated; infinite if
+            these are known. Not read where there are errors `per_prompt`.
     """
 
     key: str
@@ -145,11 +167,17 @@ class SeedErrors:
     answer: float = 0.0
     steps: Sequence[Steps] | None = None
     resolution: tuple[float, float] = (0.0, 0.0)
+    prompt_count: float = math.inf
 
     @property
     def mean(self) -> float:
         """Mean over prompts and seeds."""
         return float(self.means.mean())
+
+    @property
+    def independent_prompts(self) -> float:
+        """Number of independent prompts; infinite if `prompt_errors` are known."""
+        return self.prompt_count if self.per_prompt is None else self.per_prompt.shape[1]
 
     @cached_property
     def variances(self) -> tuple[float, float]:
@@ -180,7 +208,7 @@ class SeedErrors:
     @property
     def half_width(self) -> float:
         """Half of the 90 % interval of `mean`."""
-        return float(half_width(*self.variances, len(self.means)))
+        return float(half_width(*self.variances, len(self.means), self.independent_prompts))
 
     def draws(self, training: bool = True) -> Floats:
         """Draws of the mean error, (DRAWS,), within `limits`. Every call returns the same draws.
@@ -221,11 +249,11 @@ class SeedErrors:
             normal = _generator(self.key, "prompts").standard_normal(DRAWS)
             if self.steps is not None:
                 return np.asarray(np.mean([steps.after(normal) for steps in self.steps], axis=0))
-            return self.mean + math.sqrt(self.variances[1]) * normal
+            return self.mean + math.sqrt(self.variances[1]) * student_widening(self.prompt_count) * normal
         # Stored means have fewer digits than errors per prompt. Their value stays, deviations are added.
         errors = self.per_prompt.mean(axis=0)
         deviations = _weights(self.prompts, len(errors)) @ (errors - errors.mean()).astype(np.float32)
-        return np.asarray(self.mean + deviations.astype(np.float64))
+        return np.asarray(self.mean + _bootstrap_widening(len(errors)) * deviations.astype(np.float64))
 
 
 def variances(means: Floats, prompt_errors: Floats) -> tuple[Floats, Floats]:
@@ -243,18 +271,24 @@ def variances(means: Floats, prompt_errors: Floats) -> tuple[Floats, Floats]:
     return np.asarray(training), np.asarray((prompt_errors**2).mean(axis=0))
 
 
-def half_width(training: npt.ArrayLike, prompts: npt.ArrayLike, seeds: int) -> Floats:
+def half_width(
+    training: npt.ArrayLike, prompts: npt.ArrayLike, seeds: int, prompt_count: float = math.inf
+) -> Floats:
     """Half of the width of a 90 % interval.
 
     Args:
         training: variance of a mean through training, estimated from `seeds` seeds; 0 with one seed.
-        prompts: variance of the mean through prompts, estimated from many.
+        prompts: variance of the mean through prompts, estimated from `prompt_count` prompts.
         seeds: number of seeds.
+        prompt_count: number of independent prompts; infinite if their variance is known.
     """
-    training, total = np.asarray(training, float), np.add(training, prompts)
-    # Welch and Satterthwaite: degrees of freedom of the sum of an estimated and a known variance.
-    share = np.divide(training, total, out=np.zeros_like(total), where=total > 0)
-    freedom = np.divide(seeds - 1, share**2, out=np.full_like(total, np.inf), where=share > 0)
+    total = np.add(training, prompts, dtype=float)
+    # Welch and Satterthwaite: the inverse degrees of freedom of a sum of estimated variances.
+    inverse = np.zeros_like(total)
+    for variance, count in ((training, seeds), (prompts, prompt_count)):
+        share = np.divide(variance, total, out=np.zeros_like(total), where=total > 0)
+        inverse += share**2 / max(count - 1, 1)
+    freedom = np.divide(1.0, inverse, out=np.full_like(total, np.inf), where=inverse > 0)
     return np.asarray(student_95(freedom) * np.sqrt(total))
 
 
@@ -263,6 +297,16 @@ def student_95(freedom: npt.ArrayLike) -> Floats:
     inverse = 1 / np.arange(len(_STUDENT_95), 0, -1)
     quantiles = [_NORMAL_95, *reversed(_STUDENT_95)]
     return np.asarray(np.interp(1 / np.asarray(freedom, float), [0.0, *inverse], quantiles))
+
+
+def student_widening(count: float) -> float:
+    """By how much a 90 % interval is wider if the standard error is estimated from `count` values."""
+    return float(student_95(max(count - 1, 1))) / _NORMAL_95
+
+
+def _bootstrap_widening(count: int) -> float:
+    """By how much deviations in draws of `count` prompts are multiplied. A single prompt has none."""
+    return math.sqrt((count + 1) / (count - 1)) * student_widening(count) if count > 1 else 1.0
 
 
 def largest_unseen_rate(trials: int) -> float:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.check.claim import LEAST_PROMPTS
 from bench.uncertainty import (
     HIGH,
     LOW,
@@ -54,6 +57,62 @@ def test_intervals_of_a_mean_and_of_a_ratio_cover_the_truth_as_often_as_they_say
     # A share of 0.9 of 400 trials has a standard error of 0.015.
     for covered in (of_mean, of_draws, of_ratio):
         assert 0.85 <= covered / trials <= 0.95
+
+
+DISTRIBUTIONS: dict[str, Callable[[np.random.Generator, tuple[int, int]], Floats]] = {
+    "normal": lambda random, shape: random.normal(1.0, 0.3, shape),
+    "gamma": lambda random, shape: random.gamma(2.0, 0.5, shape),
+    "squares": lambda random, shape: random.standard_normal(shape) ** 2,
+}
+"""Errors with the mean 1: symmetric ones, skewed ones, and those of a single normal number."""
+
+
+@pytest.mark.parametrize("count", [3, 5, 10, 20, 50, 200])
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_intervals_over_few_prompts_cover_the_truth(distribution: str, count: int) -> None:
+    random, trials = np.random.default_rng(count), 800
+    covered = dict.fromkeys(("mean", "draws", "draws without prompts", "ratio"), 0)
+    for _ in range(trials):
+        errors, own = DISTRIBUTIONS[distribution](random, (2, count))
+        better, worse = (
+            SeedErrors(key, values.mean(keepdims=True), spread, "prompts", values[np.newaxis])
+            for key, values in (("better", errors), ("worse", (errors + own) / 2 * 1.5))
+            for spread in [values.std(ddof=1, keepdims=True) / math.sqrt(count)]
+        )
+        without = replace(better, per_prompt=None, prompt_count=count)
+        covered["mean"] += abs(better.mean - 1) <= better.half_width
+        low, high = interval(better.draws())
+        covered["draws"] += low <= 1 <= high
+        low, high = interval(without.draws())
+        covered["draws without prompts"] += low <= 1 <= high
+        low, high = interval(worse.draws() / better.draws())
+        covered["ratio"] += low <= 1.5 <= high
+    # A share of 0.9 of 800 trials has a standard error of 0.011. Without the factor, draws of three prompts
+    # cover 0.54 to 0.63 and those of ten 0.76 to 0.83.
+    least = {"normal": 0.87, "gamma": 0.83, "squares": 0.72 if count < LEAST_PROMPTS else 0.79}[distribution]
+    assert all(least <= number / trials <= 0.96 for number in covered.values()), covered
+
+
+@pytest.mark.parametrize("count", [5, 10, 20])
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_intervals_over_few_prompts_and_few_seeds_cover_the_truth(seeds: int, count: int) -> None:
+    random, trials, of_mean, of_draws = np.random.default_rng(seeds * count), 600, 0, 0
+    for trial in range(trials):
+        model = simulated(random, seeds, 0.1, random.gamma(2.0, 0.5, count), f"{trial} few")
+        of_mean += abs(model.mean - 0.2) <= model.half_width
+        low, high = interval(model.draws())
+        of_draws += low <= 0.2 <= high
+    # With five prompts, draws without the factor cover 0.74 to 0.78.
+    for covered in (of_mean, of_draws):
+        assert 0.84 <= covered / trials <= 0.95
+
+
+def test_more_prompts_never_widen_an_interval_and_many_change_nothing() -> None:
+    model = SeedErrors("m", np.array([0.2]), np.array([0.01]))
+    widths = [replace(model, prompt_count=count).half_width for count in (2, 3, 10, 20, 100, 1280, math.inf)]
+    assert widths == sorted(widths, reverse=True)
+    assert widths[3] == pytest.approx(1.7291 * 0.01)
+    assert widths[-2] == pytest.approx(widths[-1], rel=1e-3)
 
 
 def test_pairing_narrows_the_interval_of_a_ratio() -> None:
@@ -150,7 +209,11 @@ def test_numbers_at_many_positions_are_those_at_each() -> None:
 
 def test_without_training_variation_an_interval_is_that_of_prompts() -> None:
     assert half_width(0.0, 4.0, 3) == pytest.approx(2 * 1.6449)
-    assert half_width(4.0, 0.0, 3) == pytest.approx(2 * 2.92)
+    assert half_width(0.0, 4.0, 3, 21) == pytest.approx(2 * 1.7247)
+    assert half_width(4.0, 0.0, 3, 21) == half_width(4.0, 0.0, 3) == pytest.approx(2 * 2.92)
+    assert half_width(0.0, 0.0, 3, 21) == 0
+    # Welch and Satterthwaite: two equal variances of two degrees of freedom each have four.
+    assert half_width(2.0, 2.0, 3, 3) == pytest.approx(2 * 2.1318)
 
 
 @given(st.integers(1, 10**6))

@@ -46,6 +46,9 @@ CONFIDENCE = 0.95
 """Share of draws that decides a claim."""
 SEEDS = 3
 """Seeds from which a claim about training can be decided. One or two say too little about their spread."""
+LEAST_PROMPTS = 10
+"""Independent prompts from which a claim can be decided. Intervals of fewer miss the true mean too often (the
+table in `bench.uncertainty`)."""
 LEARNED = 0.8
 """Share of the trivial predictor's error. Models compare if the best of them is at or below it."""
 

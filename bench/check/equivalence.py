@@ -41,7 +41,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from bench.uncertainty import student_95
+from bench.uncertainty import student_95, student_widening
 
 LEAST_SEEDS = 4
 """Smallest number of seeds from which an equivalence can be decided."""
@@ -152,7 +152,7 @@ def ratio_of_means(
 
 def _widening(seeds: int) -> float:
     """By how much the interval of so many seeds is wider than between quantiles of resamples."""
-    return math.sqrt(seeds / (seeds - 1)) * float(student_95(seeds - 1) / student_95(math.inf))
+    return math.sqrt(seeds / (seeds - 1)) * student_widening(seeds)
 
 
 def _moved(value: float, end: float, factor: float) -> float:

@@ -191,6 +191,7 @@ def _of_seeds(
         over=_drawn_over(quantity, model, training=True),
         over_of_runs=_drawn_over(quantity, model, training=False),
         seeds=len(finished),
+        independent_prompts=math.inf if quantity.of in NOT_SCORED else model.independent_prompts,
         by_seed=by_seed,
         unit=model.unit,
         answer=model.answer,
@@ -305,6 +306,7 @@ def _on_frontier(
             {"prompts", "trainings"} if any(len(model.means) > 1 for model in ends) else {"prompts"}
         ),
         seeds=min(len(model.means) for model in ends),
+        independent_prompts=min(model.independent_prompts for model in ends),
         diverged=diverged_at_ends,
         not_learned=value / trivial_error(chosen[0][0], quantity.evaluation, quantity.at),
         at_best=value == 0,

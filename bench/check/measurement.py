@@ -50,6 +50,8 @@ class Measurement:
         over: what `draws` vary over.
         over_of_runs: what `draws_of_runs` vary over.
         seeds: number of seeds of the chosen candidate that finished.
+        independent_prompts: number of prompts that the value rests on, those that share a function counted
+            once; infinite if it does not vary over prompts.
         by_seed: the value of each seed that finished; empty if several candidates were combined.
         unit, answer: as in `SeedErrors`.
         diverged: number of seeds of the chosen candidate that diverged.
@@ -75,6 +77,7 @@ class Measurement:
     over: frozenset[Source] = frozenset({"prompts"})
     over_of_runs: frozenset[Source] = frozenset({"prompts"})
     seeds: int = 1
+    independent_prompts: float = math.inf
     by_seed: Mapping[int, float] = field(default_factory=dict)
     unit: float = 0.0
     answer: float = 0.0
@@ -140,6 +143,7 @@ def combine(quantity: Quantity, operands: Sequence[Measurement]) -> Measurement:
         over=subject.over | reference.over,
         over_of_runs=subject.over_of_runs | reference.over_of_runs,
         seeds=min(subject.seeds, reference.seeds),
+        independent_prompts=min(subject.independent_prompts, reference.independent_prompts),
         diverged=subject.diverged + reference.diverged,
         unlearned=subject.unlearned + reference.unlearned,
         not_learned=min(shares, default=None),

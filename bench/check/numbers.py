@@ -17,6 +17,7 @@ from bench.results.evaluations import (
     convergence_step,
     convergence_unit,
     floor_error,
+    independent_prompts,
     metric,
     normalised,
     number,
@@ -46,10 +47,11 @@ def seed_errors(quantity: Quantity, results: Sequence[RunRecord], pool: Pool) ->
         means=np.array(values),
         prompt_errors=np.array(prompt_errors),
         prompts=results[0].prompts[MAIN].sha256,
+        prompt_count=min(independent_prompts(result, quantity.evaluation) for result in results),
         per_prompt=_per_prompt(quantity, results, pool),
         limits=_limits(quantity, results[0]),
         unit=_unit(quantity, results[0]),
-        answer=_answer(quantity, results[0]),
+        answer=sum(_answer(quantity, result) for result in results) / len(results),
         steps=steps,
         resolution=_resolution(quantity, results, steps),
     )
@@ -70,7 +72,7 @@ def _limits(quantity: Quantity, result: RunRecord) -> tuple[float, float]:
 
 
 def _answer(quantity: Quantity, result: RunRecord) -> float:
-    """`SeedErrors.answer` of seeds that have the number of this result."""
+    """`SeedErrors.answer` of one run."""
     checkpoint = checkpoint_at(result, quantity.step)
     if checkpoint is None or not _is_accuracy(quantity, result):
         return 0.0

@@ -9,6 +9,7 @@ A claim is decided from all of its runs or not at all:
   prompts, or none finished; or two numbers have no ratio (0 and 0).
 * *undecided*: one of these is true.
   - Fewer seeds finished than the claim takes.
+  - A number rests on fewer than LEAST_PROMPTS independent prompts, so that no interval of it is honest.
   - A seed diverged, and the claim is about training.
   - The draws leave both answers open. Two equal numbers do so, and steps of convergence that are known only
     up to the check before.
@@ -28,7 +29,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.check.claim import Claim, Judgement
+from bench.check.claim import LEAST_PROMPTS, Claim, Judgement
 from bench.check.claims import Claims
 from bench.check.measure import measure
 from bench.check.measurement import Alternative, Measurement, combine, finite
@@ -174,7 +175,7 @@ def _measurements(claim: Claim, results: _Results) -> list[Measurement] | _Obsta
 
 
 def _insufficient(claim: Claim, measurements: Sequence[Measurement]) -> _Obstacle | None:
-    """The verdict, and the reason, if a measurement is not a number or has too few seeds; else None."""
+    """The verdict and the reason if a measurement is no number or has too few seeds or prompts; else None."""
     least = claim.requires.least_seeds
     for member, measurement in zip(claim.names, measurements, strict=True):
         if math.isnan(measurement.value):
@@ -184,6 +185,10 @@ def _insufficient(claim: Claim, measurements: Sequence[Measurement]) -> _Obstacl
         prefix = f"{member}: " if member else ""
         if measurement.seeds < least:
             reason = f"{prefix}{measurement.seeds} of the {least} seeds that the claim takes finished"
+            return _Obstacle("undecided", reason)
+        if measurement.independent_prompts < LEAST_PROMPTS:
+            count = count_of(int(measurement.independent_prompts), "independent prompt")
+            reason = f"{prefix}its number rests on {count}, a claim takes at least {LEAST_PROMPTS}"
             return _Obstacle("undecided", reason)
         if measurement.diverged and claim.requires.about == "training":
             # A mean over the others would be that of the seeds that went well.

@@ -217,13 +217,31 @@ def _columns_at(result: RunRecord, name: str, at: str | int, columns: int) -> li
     return [] if index is None else [index]
 
 
-def answers(result: RunRecord, checkpoint: Checkpoint, name: str, at: str | int) -> int:
-    """Number of answers behind the number at a place.
+def answers(result: RunRecord, checkpoint: Checkpoint, name: str, at: str | int) -> float:
+    """Number of independent answers behind an accuracy.
 
-    It is the number of independent prompts, times positions for a mean over positions.
+    The mean of n independent answers has the variance a (1 − a) / n, where a is their accuracy. The number
+    is the n that gives the variance over P independent prompts (Kish 1965, "Survey Sampling": the effective
+    size of a sample of clusters). It is P if a prompt has one answer, or if all answers of a prompt are
+    right or wrong together, and P times the number of positions if these are independent.
+
+    Prompts without a wrong answer do not tell how many a prompt with one has. Half a prompt with wrong
+    answers alone is therefore added to those that were seen.
+
+    Args:
+        result: the run's.
+        checkpoint: one of the run's checkpoints.
+        name: the evaluation's, whose metric is an accuracy.
+        at: as in `number`.
     """
-    columns = len(_columns_at(result, name, at, len(checkpoint.evaluations[name].mean)))
-    return independent_prompts(result, name) * max(1, columns)
+    prompts = independent_prompts(result, name)
+    accuracy, error = number(result, checkpoint, name, at) or NOTHING
+    share, variance = 1 - accuracy, (prompts - 1) * error**2  # of wrong answers, over prompts
+    mean = (prompts * share + 0.5) / (prompts + 0.5)
+    square = (prompts * (share**2 + variance) + 0.5) / (prompts + 0.5)
+    if not 0 < mean < 1 or square <= mean**2:
+        return prompts
+    return max(prompts, prompts * mean * (1 - mean) / (square - mean**2))
 
 
 def independent_prompts(result: RunRecord, name: str) -> int:

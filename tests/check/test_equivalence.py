@@ -233,7 +233,7 @@ def test_one_wrong_answer_is_not_worse_than_none() -> None:
         json.dumps(to_json([found]), allow_nan=False)
 
 
-@pytest.mark.parametrize(("wrong", "word"), [(1, "undecided"), (2, "undecided"), (400, "reproduced")])
+@pytest.mark.parametrize(("wrong", "word"), [(1, "undecided"), (2, "undecided"), (4000, "reproduced")])
 def test_the_same_few_wrong_answers_in_every_seed_leave_the_ratio_open(wrong: int, word: str) -> None:
     """Resamples of equal errors are all alike. One more wrong answer would make the ratio another one."""
     errors = dict.fromkeys(range(8), wrong / (1280 * 140))

@@ -15,10 +15,13 @@ from hypothesis import strategies as st
 from synthetic import PROMPTS, claim_of, grid, pool_with, record_of, result_of, run_of, task_named
 
 from bench.check import Verdict, changes, check, exit_code, to_json
+from bench.check.claim import LEAST_PROMPTS
 from bench.check.claims import Claims
+from bench.models.architectures import ARCHITECTURES
 from bench.results import NotARecord, Pool
 from bench.run import Run
 from bench.suite import Experiment, Suite
+from bench.tasks.task import Task
 
 LINEAR = task_named("linear_regression")
 REAL = {"synthetic": False}
@@ -425,6 +428,36 @@ def test_a_learning_rate_at_an_edge_of_its_grid_is_named() -> None:
     for best, text in ((0, "1e-4 (lowest of 3)"), (1, "1e-3,"), (2, "0.01 (highest of 3)")):
         results = [finished(run, 0.1 if place == best else 0.2) for place, run in enumerate(runs)]
         assert f"learning rate {text}" in verdict_on(bound(at_most=1), runs, results).reason
+
+
+@pytest.mark.parametrize(
+    ("task", "group"), [(LINEAR, 1), (task_named("sparse_parity", subset="per_batch"), 64)]
+)
+def test_a_claim_takes_ten_independent_prompts(task: Task, group: int) -> None:
+    for count, word in ((LEAST_PROMPTS - 1, "undecided"), (LEAST_PROMPTS, "reproduced")):
+        run = run_of(task, evaluation_prompts=count * group)
+        verdict = verdict_on(bound(at_most=1), [run], [finished(run, 0.1)])
+        assert verdict.verdict == word
+        assert ("9 independent prompts" in verdict.reason) is (word == "undecided")
+
+
+def test_a_number_that_is_not_over_prompts_takes_none() -> None:
+    run = run_of(evaluation_prompts=LEAST_PROMPTS - 1)
+    claim = {**bound(at_least=1), "measure": {"of": "training_flops"}}
+    assert verdict_on(claim, [run], [finished(run, 0.1)]).verdict == "reproduced"
+
+
+@pytest.mark.parametrize("reference", ["relative_to", "minus"])
+def test_a_reference_takes_ten_independent_prompts_too(reference: str) -> None:
+    few, many = (run_of(evaluation_prompts=count) for count in (LEAST_PROMPTS - 1, 1280))
+    few = few.model_copy(update={"architecture": ARCHITECTURES["s4"]})
+    claim = {
+        **bound(at_most=10),
+        "measure": {"architecture": "mamba", reference: {"architecture": "s4"}},
+    }
+    verdict = verdict_on(claim, [few, many], [finished(few, 0.2), finished(many, 0.1)])
+    assert verdict.verdict == "undecided"
+    assert "9 independent prompts" in verdict.reason
 
 
 def test_two_seeds_keep_the_standard_error_over_the_prompts_they_share() -> None:

@@ -347,7 +347,7 @@ def test_check_fails_when_a_number_is_wrong(done: Path) -> None:
     result = json.loads(path.read_text())
     report = result["checkpoints"][-1]["evaluations"]["report"]
     report["overall"][0] = report["headline"][0] = 1e9
-    result["per_prompt"]["report"] = base64.b64encode(struct.pack("<2f", 1e9, 1e9)).decode()
+    result["per_prompt"]["report"] = base64.b64encode(struct.pack("<16f", *[1e9] * 16)).decode()
     path.write_text(json.dumps(result))
     output = said(bench("check", "suites/tiny.yaml", cwd=done), 1)
     assert re.search(r"^contradicted +mamba_is_trained +\S.* ≤ 1e6 *$", output, re.MULTILINE)

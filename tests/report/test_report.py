@@ -52,6 +52,7 @@ from bench.report.text import latex, markdown, millions, slug, unbroken
 from bench.report.write import contents, write_report
 from bench.results import Pool, load, per_prompt
 from bench.run import Run, Stop
+from bench.uncertainty import student_95
 
 LINEAR = task_named(n_points=5)
 
@@ -106,7 +107,7 @@ def test_an_accuracy_of_1_or_0_has_a_bound_in_place_of_a_standard_error_of_0(
     task = task_named("sparse_parity", **{key: fields.pop(key) for key in ("subset",) if key in fields})
     runs = grid(task, ["mamba"], seeds=(0, 1), **fields)
     results = {run.id: result_of(run, accuracy, noise=0) for run in runs}
-    prompts = np.full(runs[0].evaluation_prompts, accuracy, "<f4")
+    prompts = np.full(runs[0].evaluation_prompts // task.dependent_prompts, accuracy, "<f4")
     for result in results.values():
         result["per_prompt"] = {"report": base64.b64encode(prompts.tobytes()).decode()}
         scores = result["checkpoints"][-1]["evaluations"]["report"]
@@ -247,9 +248,9 @@ def test_three_seeds_are_averaged_with_an_interval_over_prompts_and_seeds() -> N
 
 
 def test_one_seed_has_an_interval_over_prompts_and_a_second_seed_widens_it() -> None:
-    (single,) = estimates.at_positions([[0.5]], [[0.02]])
-    (pair,) = estimates.at_positions([[0.4], [0.6]], [[0.02], [0.02]])
-    assert single[1:] == (pytest.approx(0.02), pytest.approx(1.6449 * 0.02), "prompts only")
+    (single,) = estimates.at_positions([[0.5]], [[0.02]], 20)
+    (pair,) = estimates.at_positions([[0.4], [0.6]], [[0.02], [0.02]], 20)
+    assert single[1:] == (pytest.approx(0.02), pytest.approx(1.7291 * 0.02), "prompts only")
     assert pair.standard_error == pytest.approx(math.hypot(0.1, 0.02))
     assert pair.half_width > 3 * pair.standard_error
     assert pair.interval == "prompts and seeds"
@@ -263,7 +264,8 @@ def test_prompts_that_seeds_share_are_in_the_interval() -> None:
     of_prompts = errors.mean(axis=0).std(ddof=1) / math.sqrt(errors.shape[1])
     # The seeds agree in their mean, so all that varies is the prompts.
     assert point["standard_error"] == pytest.approx(of_prompts, rel=1e-6)
-    assert point["high"] - point["value"] == pytest.approx(1.6449 * of_prompts, rel=1e-6)
+    half_width = float(student_95(errors.shape[1] - 1)) * of_prompts
+    assert point["high"] - point["value"] == pytest.approx(half_width, rel=1e-6)
 
 
 def test_five_times_the_steps_are_five_times_the_flops() -> None:

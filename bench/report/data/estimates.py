@@ -42,9 +42,9 @@ SEEDS_RULE = (
 )
 INTERVAL_RULE = (
     "Intervals are 90 %. With two or more seeds they are over prompts and seeds: they say how the mean would "
-    "vary with other test prompts and other trainings. Few seeds say little about their own spread, so "
-    "Student's t widens the intervals. With one seed they are over prompts only: they say how well that "
-    "model was measured, and nothing about a second training."
+    "vary with other test prompts and other trainings. Few seeds or prompts say little about their own "
+    "spread, so Student's t widens the intervals. With one seed they are over prompts only: they say how "
+    "well that model was measured, and nothing about a second training."
 )
 OVER_BOTH, OVER_PROMPTS = "prompts and seeds", "prompts only"
 """What an interval is over."""
@@ -176,7 +176,7 @@ class Estimate(NamedTuple):
         return cls(model.mean, model.standard_error, model.half_width, over)
 
 
-OF_SEEDS = ["id", "error", "error_se", "prompts", "prompt_errors"]
+OF_SEEDS = ["id", "error", "error_se", "prompts", "independent_prompts", "prompt_errors"]
 """Columns of the frame that `seed_errors` reads."""
 
 
@@ -185,9 +185,9 @@ def seed_errors(rows: pd.DataFrame) -> SeedErrors:
     return _seed_errors(tuples(rows, OF_SEEDS))
 
 
-def _seed_errors(seeds: Sequence[tuple[str, float, float, str, Floats | None]]) -> SeedErrors:
+def _seed_errors(seeds: Sequence[tuple[str, float, float, str, int, Floats | None]]) -> SeedErrors:
     """`seed_errors` of the values of OF_SEEDS, a tuple per seed."""
-    ids, means, standard_errors, prompts, of_prompts = zip(*seeds, strict=True)
+    ids, means, standard_errors, prompts, counts, of_prompts = zip(*seeds, strict=True)
     per_prompt = None
     # Seeds are paired where all were scored on the same prompts and every result keeps each prompt's score.
     kept = [errors for errors in of_prompts if errors is not None]
@@ -198,22 +198,24 @@ def _seed_errors(seeds: Sequence[tuple[str, float, float, str, Floats | None]]) 
         means=np.array(means, float),
         prompt_errors=np.array(standard_errors, float),
         prompts=str(prompts[0]),
+        prompt_count=min(counts),
         per_prompt=per_prompt,
         limits=(0.0, math.inf),  # no error is below 0
     )
 
 
-def at_positions(means: Any, standard_errors: Any) -> list[Estimate]:
+def at_positions(means: Any, standard_errors: Any, prompts: float) -> list[Estimate]:
     """An estimate per position.
 
     Args:
         means: (S, N), a row per seed.
         standard_errors: the same shape, over prompts.
+        prompts: number of independent prompts.
     """
     values, errors = np.asarray(means, float), np.asarray(standard_errors, float)
     parts = variances(values, errors)
     over = OVER_BOTH if len(values) > 1 else OVER_PROMPTS
-    numbers = (values.mean(axis=0), np.sqrt(sum(parts)), half_width(*parts, len(values)))
+    numbers = (values.mean(axis=0), np.sqrt(sum(parts)), half_width(*parts, len(values), prompts))
     return [
         Estimate(float(mean), float(error), float(half), over)
         for mean, error, half in zip(*numbers, strict=True)
@@ -266,7 +268,7 @@ def curves(selected: pd.DataFrame, scale: ScoreScale) -> pd.DataFrame:
                 over, " ".join(runs["id"]), seed_values, prompts,
             )
             for examples, (value, error, half, over), seed_values in zip(
-                runs["examples"].iloc[0], at_positions(means, errors), means.T.tolist(), strict=True
+                runs["examples"].iloc[0], at_positions(means, errors, prompts), means.T.tolist(), strict=True
             )
         ]  # fmt: skip
     return pd.DataFrame(rows, columns=list(CurvePoint._fields))

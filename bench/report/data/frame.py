@@ -24,6 +24,7 @@ from bench.results.evaluations import (
     convergence_step,
     error_at,
     headline,
+    independent_prompts,
     marks,
     positions,
     prompt_errors,
@@ -83,7 +84,7 @@ class ResultRow(NamedTuple):
         error, error_se: the same, normalised; 1 − accuracy.
         prompt_errors: `error` on every prompt, at the last checkpoint and for "report"; else None.
         prompts: digest of the prompts of "report".
-        independent_prompts: number of evaluation prompts, those that share a function counted once.
+        independent_prompts: number of the evaluation's prompts, those that share a function counted once.
         selection_error: the error on the validation prompts, for "report".
         error_last, error_last_se: the error at the last position.
         headline_position: the position of the headline's mark, counted from 0; NaN for a mean.
@@ -236,6 +237,7 @@ def _evaluated(
         error_last=last,
         error_last_se=last_se,
         headline_position=_headline_position(result, scores, name),
+        independent_prompts=independent_prompts(result, name),
     )
     if name == MAIN:
         row = row._replace(selection_error=error_at(result, checkpoint, SELECTION)[0])

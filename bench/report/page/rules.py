@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.check.claim import CONFIDENCE
+from bench.check.claim import CONFIDENCE, LEAST_PROMPTS
 from bench.paper.symbols import RULE as SYMBOL_RULE
 from bench.report.data import budgets, choices, estimates
 from bench.results.flops_axis import AXIS
@@ -12,10 +12,11 @@ MEANINGS = {
     "reproduced": f"the claim holds in at least {100 * CONFIDENCE:.0f} % of the draws",
     "contradicted": f"one of its comparisons fails in at least {100 * CONFIDENCE:.0f} % of the draws (if it "
     "counts pairs, too many pairs fail), or all runs of one of its numbers diverged",
-    "undecided": "the draws leave both answers open; or fewer seeds finished than the claim takes; or one "
-    "diverged, and the claim is about training; or the answer depends on which of several equally good "
-    "learning rates or sizes is read, on a choice that one seed decides, or on when runs that never learned "
-    "would have learned in a longer training",
+    "undecided": "the draws leave both answers open; or fewer seeds finished than the claim takes; or a "
+    f"number rests on fewer than {LEAST_PROMPTS} independent prompts; or a seed diverged, and the claim is "
+    "about training; or the answer depends on which of several equally good learning rates or sizes is read, "
+    "on a choice that one seed decides, or on when runs that never learned would have learned in a longer "
+    "training",
     "not comparable": "the models that are compared have learned too little, or none of them can be better, "
     "or none finished, or two numbers have no ratio, or the runs are not those that the claim is about",
     "missing": "runs are missing",
@@ -35,6 +36,8 @@ DRAWS_RULES = (
     "A claim about several models is reproduced if all of it holds in enough draws, and contradicted if one "
     "pair of models is the other way round in enough of them.",
     "No draw of an accuracy is below 0 or above 1.",
+    "Prompts that share a hidden function count as one. Draws of few independent prompts are wider, as their "
+    "number requires (Student's t; Hesterberg 2015): by 10 % with 20, 0.15 % with 1,280.",
     "Each claim is decided on its own: of 20 claims at the edge of being true, about one is reproduced by "
     "chance.",
 )

@@ -194,7 +194,8 @@ def _measured(task: TaskResults | None, architecture: str, column: TableColumn) 
     rows = chosen(ends, best)
     if rows.empty:
         return None, state
-    (score,) = at_positions(*([[value] for value in rows[name]] for name in ("score", "score_se")))
+    scores, errors = ([[value] for value in rows[name]] for name in ("score", "score_se"))
+    (score,) = at_positions(scores, errors, int(rows["independent_prompts"].min()))
     run_ids = " ".join(rows["id"])
     if column.perplexity:
         value = perplexity(score.mean)

@@ -100,8 +100,11 @@ def _summary(
     if candidate is None or ends is None:
         return summary
     headline = Estimate.of(seed_errors(ends))
-    lasts = ([[numbers[-1] / scale.scale] for numbers in ends[column]] for column in ("curve", "curve_se"))
-    (last,) = at_positions(*lasts)
+    scores, errors = (
+        [[numbers[-1] / scale.scale] for numbers in ends[column]] for column in ("curve", "curve_se")
+    )
+    prompts = int(ends["independent_prompts"].min())
+    (last,) = at_positions(scores, errors, prompts)
     return {
         **summary,
         **{key: candidate[key] for key in (*TUNED, "at_edge")},
@@ -111,7 +114,7 @@ def _summary(
         "value_last": last.mean,
         "value_last_se": last.standard_error,
         "interval": headline.interval,
-        "prompts": ends["independent_prompts"].min(),
+        "prompts": prompts,
         "seeds_finished": len(ends),
         "seeds_planned": candidate["planned"],
         "run_ids": " ".join(ends["id"]),
