@@ -64,7 +64,7 @@ class StackNotes:
     evaluation_due: bool = False
     parts: dict[str, PartScores] = field(default_factory=dict)
     pieces: list[dict[str, Any]] = field(default_factory=list)
-    """For each process that trained the stack: its device, its host, and the step at which it began."""
+    """For each process that trained the stack, what a result states of it (`bench.train.pieces`)."""
 
     def __post_init__(self) -> None:
         self.computed = self.computed or list(range(len(self.members)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
+import importlib.metadata
 import json
 import shutil
 import time
@@ -19,10 +20,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_runs import small_run, training_loss
 
+from bench.files import as_read
+from bench.kernels import registry
 from bench.models.architectures import ARCHITECTURES
 from bench.models.sizes import Size
 from bench.optimizers import AdamW
 from bench.results import per_prompt, read_run
+from bench.results.pieces import trained_pieces
 from bench.run import Run
 from bench.stack import Stack
 from bench.tasks import TASKS, Task
@@ -70,6 +74,41 @@ def test_a_run_interrupted_and_resumed_ends_with_the_same_bytes(name: str, tmp_p
     resumed = train(run, tmp_path / "resumed", TrainingOptions(CPU))
     assert resumed["provenance"]["resumptions"] == 2
     assert numbers(resumed) == numbers(straight)
+
+
+def test_a_result_states_the_kernels_of_each_process_that_trained_it(tmp_path: Path) -> None:
+    run = small_run("standard_hybrid")
+    seen: list[Progress] = []
+    first = TrainingOptions(CPU, "reference", report=seen.append, asked_to_stop=lambda: seen[-1].step >= 5)
+    with pytest.raises(Interrupted):
+        train(run, tmp_path, first)
+    result = read_run(as_read(train(run, tmp_path, TrainingOptions(CPU, "sequential"))))
+    (begin, change, before), (again, end, after) = trained_pieces(result)
+    assert (begin, change, again, end) == (0, seen[-1].step, seen[-1].step, run.steps)
+    assert (before.kernels, after.kernels) == ("reference", "sequential")
+    assert before.backends
+    assert after.backends
+    assert before.backends.keys() == after.backends.keys() > {"attention", "Mamba block", "clip and Adam"}
+    assert {*before.backends.values()} == {"reference"}
+    assert after.backends["attention"] == after.backends["Mamba block"] == "sequential"
+    # `sequential` has no code of its own for it.
+    assert after.backends["clip and Adam"] == registry.find("clip and Adam").place("sequential")
+    for piece in (before, after):
+        assert piece.torch == importlib.metadata.version("torch")
+        assert (piece.captured, piece.members, piece.processes) == (False, 1, 1)
+        assert piece.source
+
+
+def test_the_recorded_kernels_do_not_depend_on_what_was_imported_before(tmp_path: Path) -> None:
+    """A kernel that consists of others loads them at its first import alone."""
+    pieces = [
+        train(small_run("mamba", seed=seed), tmp_path / str(seed), TrainingOptions(CPU))["provenance"][
+            "pieces"
+        ]
+        for seed in (0, 1)
+    ]
+    assert pieces[0] == pieces[1]
+    assert "selective scan" not in pieces[0][0]["backends"]  # a part of Mamba's block
 
 
 @pytest.mark.parametrize("name", ["mamba", "noisy"])
