@@ -386,6 +386,8 @@ class Provenance(Part):
     peak_memory_mib: float | None = Field(default=None, ge=0)
     steps_per_second: float | None = Field(default=None, ge=0)
     train_seconds: Seconds | None = None
+    evaluation_seconds: Seconds | None = None
+    evaluation_flops: Annotated[int, Field(ge=0, le=10**40)] | None = None
     started: Seconds | None = None
     finished: Seconds | None = None
     resumptions: Whole | None = None

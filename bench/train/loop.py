@@ -59,12 +59,17 @@ class Progress:
         losses: each member's mean training loss in the last whole window; None before the first one ends.
         steps_per_second: speed of the stack since the last look.
         parts: parts of the prompts that the evaluation after this step has scored so far. 0 before it.
+        evaluation_seconds: of each member, its share of the seconds of all evaluations so far; empty where
+            that is not known yet.
+        evaluation_flops: of each member, the FLOPs of these evaluations (`bench.run.Run.evaluation_flops`).
     """
 
     step: int
     losses: tuple[float | None, ...]
     steps_per_second: float
     parts: int = 0
+    evaluation_seconds: tuple[float, ...] = ()
+    evaluation_flops: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -216,8 +221,10 @@ class _Training:
             self._save_if_due(self.notes)
 
     def _report(self, progress: Progress) -> None:
+        notes = self.notes
         self.progress, self.reported_at = progress, time.monotonic()
-        self.options.report(progress)
+        seconds, flops = tuple(notes.evaluation_seconds), tuple(notes.evaluation_flops)
+        self.options.report(replace(progress, evaluation_seconds=seconds, evaluation_flops=flops))
 
     def _between_parts(self) -> None:
         """Report and save, as at a look, before a part of the prompts is scored."""
@@ -324,6 +331,8 @@ class _Training:
         return {
             "train_seconds": round(notes.train_seconds, 3),
             "steps_per_second": rounded(int(self.state.step) / max(notes.train_seconds, 1e-9), 4),
+            "evaluation_seconds": round(notes.evaluation_seconds[k], 3),
+            "evaluation_flops": notes.evaluation_flops[k],
             "resumptions": notes.resumptions,
             "pieces": notes.pieces,
             "scan": options.kernels,  # the format's name for the backend of all kernels

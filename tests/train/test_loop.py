@@ -34,7 +34,7 @@ from bench.tasks.draws import Draws
 from bench.train import CHECKPOINT, Interrupted, checkpoint, loop
 from bench.train.evaluate import member_scores
 from bench.train.evaluation_prompts import evaluation_set
-from bench.train.loop import Progress, TrainingOptions, train
+from bench.train.loop import Progress, TrainingOptions, train, train_stack
 from bench.train.notes import MemberNotes, StackNotes
 from bench.train.predictions import StackPredictor
 from bench.train.state import State, initial_state
@@ -148,6 +148,8 @@ def test_an_evaluation_goes_on_where_it_was_interrupted_and_ends_with_the_same_b
         assert processes < 50
     assert processes > 4
     (resumed,) = ended
+    costs = [result["provenance"]["evaluation_flops"] for result in (resumed, straight)]
+    assert costs == 2 * [run.evaluation_flops()]  # no part was scored twice, and none is forgotten
     assert resumed["provenance"]["pieces"][-1]["from_step"] == run.steps
     assert numbers(resumed) == numbers(straight)
 
@@ -162,6 +164,37 @@ def test_an_evaluation_reports_how_far_it_is(tmp_path: Path, monkeypatch: pytest
     assert [progress.parts for progress in at_end] == [0, *range(len(at_end) - 1)]
     assert len(at_end) > 8
     assert {progress.losses for progress in at_end} == {at_end[0].losses}
+    flops = [progress.evaluation_flops[0] for progress in at_end]
+    assert flops == sorted(flops)
+    assert 0 < flops[0] < flops[-1] < run.evaluation_flops()
+    assert at_end[-1].evaluation_seconds > at_end[0].evaluation_seconds > (0,)
+    assert seen[0].evaluation_flops == (0,)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        TASKS["linear_regression"](n_dims=3, n_points=5),
+        TASKS["many_outlier_regression"](n_dims=3, n_points=8, outlier_probability=0.5),  # clean prompts too
+        TASKS["finite_regression"](n_dims=3, n_points=5),
+        TASKS["word_problem"](),
+    ],
+    ids=lambda task: task.name,
+)
+@pytest.mark.parametrize("name", ["mamba", "transformer"])
+def test_the_cost_of_evaluations_is_known_before_they_are_made(name: str, task: Task, tmp_path: Path) -> None:
+    """Every prompt that is scored counts: on all sets at each checkpoint, and longer ones at the end."""
+    settings = {"task": task, "steps": 3, "checkpoints": (1, 3), "evaluation_prompts": 70}
+    stack = Stack.of(*(small_run(name, **settings, learning_rate=rate) for rate in (1e-3, 2e-3)))
+    results = train_stack(stack, tmp_path, TrainingOptions(CPU, "reference"))
+    for run, result in zip(stack.members, results, strict=True):
+        assert result["provenance"]["evaluation_flops"] == run.evaluation_flops()
+        assert result["provenance"]["evaluation_seconds"] > 0
+    prompts = run.evaluation_prompts * run.forward_flops(task.full_length)
+    longer = {} if run.architecture.length_fault else task.longer_evaluations()
+    at_end = sum(70 * run.forward_flops(entry.task.full_length) for entry in longer.values())
+    assert run.evaluation_flops() == 2 * (2 + len(task.other_evaluations)) * prompts + at_end
+    assert bool(longer) == (name == "mamba" and bool(task.longer_evaluations()))
 
 
 class Killed(BaseException):
