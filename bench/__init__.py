@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bench.results.export import load_baseline_scores as load_baseline_scores
     from bench.results.export import load_curves as load_curves
     from bench.results.export import load_evaluations as load_evaluations
+    from bench.results.export import load_pieces as load_pieces
     from bench.results.export import load_positions as load_positions
     from bench.results.export import load_prompt_scores as load_prompt_scores
     from bench.results.export import load_results as load_results
@@ -38,7 +39,7 @@ _MODULES = {
     "bench.errors": ("UserError",),
     "bench.other_prompts": ("evaluate_model",),
     "bench.results.export": (
-        "load_baseline_scores", "load_curves", "load_evaluations", "load_positions",
+        "load_baseline_scores", "load_curves", "load_evaluations", "load_pieces", "load_positions",
         "load_prompt_scores", "load_results",
     ),
     "bench.train.weights": ("load_model",),

@@ -24,7 +24,7 @@ from bench.optimizers import OPTIMIZERS, Adam, AnyOptimizer
 from bench.paper.sizes import group_of
 from bench.precision import PRECISIONS
 from bench.tasks import Task
-from bench.tasks.task import Evaluation
+from bench.tasks.task import Evaluation, LongerEvaluation
 
 Steps = Annotated[int, Field(gt=0, le=10**12)]
 BYTES_PER_PARAMETER = 16
@@ -276,7 +276,8 @@ class Run(Frozen):
         Only the last checkpoint has the evaluations on longer prompts.
         """
         longer = {} if self.architecture.length_fault else _longer_evaluations(self.task)
-        return {**self.task.evaluations(), **longer}
+        descriptions = {name: evaluation.description for name, evaluation in longer.items()}
+        return {**self.task.evaluations(), **descriptions}
 
     @property
     def label(self) -> str:
@@ -335,10 +336,28 @@ class Run(Frozen):
             self.architecture, size.layers, size.width, self.task, self.batch_size, steps
         )
 
+    def forward_flops(self, length: int) -> int:
+        """FLOPs of the forward pass of one prompt of `length` tokens."""
+        return 2 * flops.multiplications(self.architecture, self.size.layers, self.size.width, length)
+
+    def evaluation_flops(self, last_step: int | None = None) -> int:
+        """FLOPs of all evaluations of a run that ends at `last_step` (default: its last): forward passes.
+
+        With a stop rule the most: as if convergence were checked until the end.
+        """
+        end = self.steps if last_step is None else last_step
+        evaluated = {end, *(step for step in self.checkpoints if step <= end)}
+        sets = len(evaluated) * (2 + len(self.task.other_evaluations))  # validation and test prompts
+        if self.stop is not None:  # checks on the validation prompts, where no evaluation has scored them
+            sets += end // self.stop.every - sum(step % self.stop.every == 0 for step in evaluated)
+        lengths = [] if self.architecture.length_fault else _longer_evaluations(self.task).values()
+        longer = sum(self.forward_flops(evaluation.task.full_length) for evaluation in lengths)
+        return self.evaluation_prompts * (sets * self.forward_flops(self.task.full_length) + longer)
+
 
 @lru_cache(maxsize=256)  # a suite has few tasks and thousands of runs
-def _longer_evaluations(task: Task) -> Mapping[str, Evaluation]:
-    return {name: evaluation.description for name, evaluation in task.longer_evaluations().items()}
+def _longer_evaluations(task: Task) -> Mapping[str, LongerEvaluation]:
+    return task.longer_evaluations()
 
 
 SETTINGS: dict[str, Setting] = {

@@ -29,8 +29,8 @@ def command(
         typer.Option(
             "--table",
             help="Table: results (a row per run and checkpoint), positions (scores by position), curves "
-            "(training curves), prompts (scores of single prompts), evaluations (of bench evaluate --store) "
-            "or baselines.",
+            "(training curves), prompts (scores of single prompts), pieces (the processes that trained a run "
+            "one after another), evaluations (of bench evaluate --store) or baselines.",
         ),
     ] = "results",
     describe: Annotated[

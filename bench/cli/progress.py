@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -24,6 +24,7 @@ from bench.dispatch.job import Baselines, Job
 from bench.dispatch.state import Folder
 from bench.plan.planned import Planned
 from bench.results import load_run
+from bench.speed.records import Shape, shape_of
 
 POLL_SECONDS = 0.5
 WAITING_SECONDS = 60.0
@@ -63,11 +64,34 @@ def follow(
 
 @dataclass
 class _Active:
-    """A run that trains: its last heartbeat. `loss` is None before the first window of steps has ended."""
+    """A run that trains: its last heartbeat.
+
+    Attributes:
+        step: optimisation steps done.
+        steps_per_second: speed of its stack.
+        loss: None before the first window of steps has ended.
+        stack: members of its stack.
+        evaluation_seconds: its share of the seconds of its stack's evaluations so far.
+        evaluation_flops: FLOPs of its evaluations so far.
+    """
 
     step: int
     steps_per_second: float
     loss: float | None
+    stack: int
+    evaluation_seconds: float
+    evaluation_flops: int
+
+    @classmethod
+    def of(cls, beat: dict[str, Any]) -> _Active:
+        return cls(
+            int(beat.get("step", 0)),
+            float(beat.get("steps_per_second", 0)),
+            beat.get("loss"),
+            max(1, int(beat.get("stack", 1))),
+            float(beat.get("evaluation_seconds", 0.0)),
+            int(beat.get("evaluation_flops", 0)),
+        )
 
 
 @dataclass
@@ -82,7 +106,7 @@ class _View:
         began: when this command began to train, as `time.monotonic()`.
         ended: outcomes of the runs that have ended, by id: finished, diverged or failed.
         active: the runs that train now, by id.
-        first_steps: the step at which each run was seen first, by id; earlier steps are no work of this call.
+        first_seen: what had been done of each run when it was seen first, by id; it is no work of this call.
         last_active: when a run trained last, or waiting was last mentioned, as `time.monotonic()`.
         named_holders: processes that a message has named already.
         live: the live table; None if the output is no terminal.
@@ -95,7 +119,7 @@ class _View:
     began: float = field(default_factory=time.monotonic)
     ended: dict[str, str] = field(default_factory=dict)
     active: dict[str, _Active] = field(default_factory=dict)
-    first_steps: dict[str, int] = field(default_factory=dict)
+    first_seen: dict[str, _Active] = field(default_factory=dict)
     last_active: float = field(default_factory=time.monotonic)
     named_holders: set[str] = field(default_factory=set)
     live: Live | None = None
@@ -103,10 +127,15 @@ class _View:
     def __post_init__(self) -> None:
         estimated = all(entry.estimate.seconds is not None for entry in self.todo)
         self._work = {
-            entry.run.id: (entry.estimate.seconds or 0.0) if estimated else float(entry.axis_flops)
+            entry.run.id: (entry.estimate.seconds or 0.0) - entry.estimate.evaluation_seconds
+            if estimated
+            else float(entry.axis_flops)
             for entry in self.todo
         }
-        """Each run's share of the work: its expected seconds, or its FLOPs if a run's seconds are unknown."""
+        """The work of each run's steps: expected seconds, or FLOPs if the seconds of a run are unknown."""
+        self._evaluation_flops = {entry.run.id: entry.run.evaluation_flops() for entry in self.todo}
+        self._measured: dict[Shape, float] = {}
+        """Work per FLOP of evaluations, by shape, as runs of this call have measured it."""
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -126,11 +155,9 @@ class _View:
             folder = Folder.of(self.results, entry.run.id)
             beat = folder.heartbeat() if folder.alive() else None
             if beat is not None:
-                step = int(beat.get("step", 0))
-                self.first_steps.setdefault(entry.run.id, step)
-                self.active[entry.run.id] = _Active(
-                    step, float(beat.get("steps_per_second", 0)), beat.get("loss")
-                )
+                active = self.active[entry.run.id] = _Active.of(beat)
+                self.first_seen.setdefault(entry.run.id, active)
+                self._measure_evaluations(entry, active)
             elif (word := self._outcome(entry, folder)) is not None:
                 ended.append((entry, word))
         # All members of a stack end at the same time. The time left is known after the last of them.
@@ -173,30 +200,48 @@ class _View:
             soft_wrap=True,
         )
 
+    def _measure_evaluations(self, entry: Planned, active: _Active) -> None:
+        """Note the work per FLOP of a run's evaluations: what its steps do in the time of the evaluations."""
+        if active.evaluation_flops and active.steps_per_second:
+            per_flop = active.evaluation_seconds / active.evaluation_flops
+            steps_per_second = active.steps_per_second * active.stack
+            work_per_second = self._work[entry.run.id] / entry.run.steps * steps_per_second
+            self._measured[shape_of(entry.run)] = per_flop * work_per_second
+
+    def _work_of(self, entry: Planned, steps: int, evaluation_flops: int) -> float:
+        """The work of so many steps and evaluations of a run."""
+        total = self._evaluation_flops[entry.run.id]
+        expected = entry.estimate.evaluation_seconds / total if total else 0.0
+        per_flop = self._measured.get(shape_of(entry.run), expected)
+        return self._work[entry.run.id] * steps / entry.run.steps + evaluation_flops * per_flop
+
     def _work_done(self) -> float:
         """The work that this call has done so far."""
         total = 0.0
         for entry in self.todo:
-            per_step = self._work[entry.run.id] / entry.run.steps
-            if entry.run.id in self.ended:
-                steps = entry.run.steps - self.first_steps.get(entry.run.id, 0)
-            elif (active := self.active.get(entry.run.id)) is not None:
-                steps = active.step - self.first_steps[entry.run.id]
-            else:
-                steps = 0
-            total += steps * per_step
+            steps, flops = self._done(entry)
+            if (first := self.first_seen.get(entry.run.id)) is not None:
+                total += self._work_of(entry, steps - first.step, flops - first.evaluation_flops)
+            elif entry.run.id in self.ended:
+                total += self._work_of(entry, steps, flops)
         return total
 
     def _work_left(self) -> float:
-        return sum(
-            self._work[entry.run.id] * (1 - self._step(entry) / entry.run.steps)
-            for entry in self.todo
-            if entry.run.id not in self.ended
-        )
+        total = 0.0
+        for entry in self.todo:
+            if entry.run.id not in self.ended:
+                steps, flops = self._done(entry)
+                left = max(0, self._evaluation_flops[entry.run.id] - flops)
+                total += self._work_of(entry, entry.run.steps - steps, left)
+        return total
 
-    def _step(self, entry: Planned) -> int:
-        active = self.active.get(entry.run.id)
-        return active.step if active else entry.status.step
+    def _done(self, entry: Planned) -> tuple[int, int]:
+        """Steps, and FLOPs of evaluations, that are done of a run."""
+        if entry.run.id in self.ended:
+            return entry.run.steps, self._evaluation_flops[entry.run.id]
+        seen = self.first_seen.get(entry.run.id, entry.status)
+        done = self.active.get(entry.run.id, seen)
+        return done.step, done.evaluation_flops
 
     def _eta(self) -> str:
         """The time left, in words."""
@@ -217,7 +262,7 @@ class _View:
 
     def _flops(self) -> tuple[float, float]:
         so_far = sum(
-            entry.axis_flops * (1 if entry.run.id in self.ended else self._step(entry) / entry.run.steps)
+            entry.axis_flops * (1 if entry.run.id in self.ended else self._done(entry)[0] / entry.run.steps)
             for entry in self.todo
         )
         return so_far, float(sum(entry.axis_flops for entry in self.todo))

@@ -239,9 +239,10 @@ def _eta(planned: list[Planned], seconds_left: list[float | None], total: Total)
 def _pace(planned: list[Planned]) -> float:
     """Measured over expected seconds per step, the median of the running runs; 1 if nothing runs."""
     ratios = [
-        entry.run.steps / (entry.status.steps_per_second * entry.status.stack * entry.estimate.seconds)
+        entry.run.steps / (entry.status.steps_per_second * entry.status.stack * seconds)
         for entry in planned
         if entry.status.word == "running" and entry.status.steps_per_second > 0 and entry.estimate.seconds
+        if (seconds := entry.estimate.seconds - entry.estimate.evaluation_seconds) > 0
     ]
     return statistics.median(ratios) if ratios else 1.0
 
@@ -253,7 +254,8 @@ def _seconds_left(entry: Planned, pace: float) -> float | None:
     """
     status = entry.status
     if status.word == "running" and status.steps_per_second > 0:
-        return max(0, entry.run.steps - status.step) / (status.steps_per_second * status.stack)
+        steps = max(0, entry.run.steps - status.step) / (status.steps_per_second * status.stack)
+        return steps + entry.evaluation_seconds_left
     if entry.remaining_seconds is None:
         return None
     return entry.remaining_seconds * (1.0 if entry.estimate.basis == "measured" else pace)

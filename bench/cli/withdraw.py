@@ -18,7 +18,7 @@ from bench.errors import UserError
 from bench.filters import RUN_FIELDS, matching
 from bench.models.sizes import size_key
 from bench.results import BaselinesRecord, Record, RunRecord, Withdrawal, withdrawn
-from bench.results.record import RecordedRun
+from bench.results.record import Piece, RecordedRun
 from bench.run import Run
 
 FIELDS_HELP = (
@@ -163,9 +163,16 @@ def _of_run(value: Callable[[Run | RecordedRun], str]) -> Callable[[_Candidate],
     return values
 
 
-def _of_origin(value: Callable[[pools.Provenance], str | None]) -> Callable[[_Candidate], list[str]]:
+def _of_origin(
+    value: Callable[[pools.Provenance], str | None], of_piece: Callable[[Piece], str | None]
+) -> Callable[[_Candidate], list[str]]:
+    """A value of the process that stored the result, and of those that trained the run before it."""
+
     def values(candidate: _Candidate) -> list[str]:
-        return [] if candidate.record is None else [value(candidate.record.provenance) or ""]
+        if candidate.record is None:
+            return []
+        pieces = candidate.record.provenance.pieces or []
+        return [value(candidate.record.provenance) or "", *filter(None, map(of_piece, pieces))]
 
     return values
 
@@ -191,10 +198,10 @@ _FIELDS: dict[str, Callable[[_Candidate], list[str]]] = {
     **{name: _of_run(value) for name, value in RUN_FIELDS.items()},
     "task": _task,  # baselines have one too
     "size": _size,
-    "kernels": _of_origin(lambda origin: origin.scan),
-    "scan": _of_origin(lambda origin: origin.scan),  # the field's name in result files
-    "commit": _of_origin(lambda origin: origin.commit),
-    "device": _of_origin(lambda origin: origin.device),
-    "host": _of_origin(lambda origin: origin.host),
-    "bench": _of_origin(lambda origin: origin.bench),
+    "kernels": _of_origin(lambda origin: origin.scan, lambda piece: piece.kernels),
+    "scan": _of_origin(lambda origin: origin.scan, lambda piece: piece.kernels),  # in result files
+    "commit": _of_origin(lambda origin: origin.commit, lambda piece: piece.commit),
+    "device": _of_origin(lambda origin: origin.device, lambda piece: piece.device),
+    "host": _of_origin(lambda origin: origin.host, lambda piece: piece.host),
+    "bench": _of_origin(lambda origin: origin.bench, lambda piece: None),
 }

@@ -141,6 +141,14 @@ def heartbeat_fields(
         "loss": progress.losses[member],
         "steps_per_second": progress.steps_per_second,
         "parts": progress.parts,
+        **(
+            {
+                "evaluation_seconds": progress.evaluation_seconds[member],
+                "evaluation_flops": progress.evaluation_flops[member],
+            }
+            if progress.evaluation_flops
+            else {}
+        ),
     }
 
 

@@ -163,6 +163,7 @@ _NUMBER = (int, float)
 _HEARTBEAT: _Types = {
     "pid": int, "host": str, "time": _NUMBER, "step": (int, None), "steps": (int, None), "job": (str, None),
     "loss": (*_NUMBER, None), "steps_per_second": (*_NUMBER, None), "parts": (int, None),
+    "evaluation_seconds": (*_NUMBER, None), "evaluation_flops": (int, None),
 }  # fmt: skip
 _DEATHS: _Types = {"deaths": int, "step": (int, None), "parts": (int, None)}
 _FAILURE: _Types = {"time": (*_NUMBER, None)}

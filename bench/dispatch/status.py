@@ -70,6 +70,9 @@ class RunStatus:
         silent_seconds: age of a running run's heartbeat if that is too old; else 0.
         job: number of the cluster job that the run is or was part of, or "".
         stack: number of members of the stack in which a running run trains.
+        evaluation_seconds: seconds of one worker in the evaluations of a running or resumable run so far: its
+            share of those of its stack.
+        evaluation_flops: FLOPs of these evaluations (`bench.run.Run.evaluation_flops`).
     """
 
     word: Word
@@ -80,6 +83,8 @@ class RunStatus:
     silent_seconds: float = 0.0
     job: str = ""
     stack: int = 1
+    evaluation_seconds: float = 0.0
+    evaluation_flops: int = 0
 
 
 def run_statuses(
@@ -125,13 +130,14 @@ def _without_result(run: Run, folder: Folder, queue: Queue) -> RunStatus:
     exists = folder.path.exists()
     beat = (folder.heartbeat() or {}) if exists else {}
     step, job = int(beat.get("step", 0)), str(beat.get("job", ""))
+    evaluations = float(beat.get("evaluation_seconds", 0.0)), int(beat.get("evaluation_flops", 0))
     if beat and "ended" not in beat and _has_owner(folder, beat, queue):
         age = folder.silence(beat)
         silent = age if age > SILENT_AFTER_SECONDS else 0.0
         note = f"silent for {silent / 60:.0f} min: it may hang" if silent else ""
         speed = float(beat.get("steps_per_second", 0.0))
         members = max(1, int(beat.get("stack", 1)))
-        return RunStatus("running", step, speed, beat.get("loss"), note, silent, job, members)
+        return RunStatus("running", step, speed, beat.get("loss"), note, silent, job, members, *evaluations)
     # A process that has just locked the run has not written its first heartbeat yet.
     if exists and not job and (not beat or "ended" in beat) and folder.is_locked():
         return RunStatus("running", step)
@@ -144,7 +150,11 @@ def _without_result(run: Run, folder: Folder, queue: Queue) -> RunStatus:
         return RunStatus("queued", step, note=note, job=queued.number)
     note = _how_it_ended(beat, queue.gone.get(run.id))
     if exists and folder.has_checkpoint():
-        return RunStatus("missing", step, note=f"{note or 'interrupted'}; resumable", job=job)
+        note = f"{note or 'interrupted'}; resumable"
+        seconds, flops = evaluations
+        return RunStatus(
+            "missing", step, note=note, job=job, evaluation_seconds=seconds, evaluation_flops=flops
+        )
     return RunStatus("missing", note=note, job=job)
 
 

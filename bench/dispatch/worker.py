@@ -37,7 +37,7 @@ from bench.dispatch.worker_process import (
     prepare_process,
     redirect_output,
 )
-from bench.environment import code_identity
+from bench.environment import code_identity, package_version
 from bench.run import Run
 from bench.stack import Stack
 
@@ -306,8 +306,10 @@ def release_memory(device: str) -> None:
 def _header(stack: Stack, machine: Machine, cluster_job: str) -> str:
     where = f"{os.uname().nodename} {', '.join(machine.devices)}"
     job = f", job {cluster_job}" if cluster_job else ""
+    commit = f", commit {code[:12]}" if (code := code_identity()["commit"]) else ""
     lines = [
         f"{time.strftime('%Y-%m-%d %H:%M:%S')} {stack.first.task.name}/{stack.label} on {where}{job}",
+        f"    kernels {machine.kernels}, PyTorch {package_version('torch')}{commit}",
         *(f"    {run.task.name}/{run.label}" for run in stack.members if len(stack) > 1),
     ]
     return "\n".join(lines)

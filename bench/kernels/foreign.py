@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bench.errors import UserError
+from bench.kernels.kernel import note_backend
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +41,7 @@ class Foreign:
             raise UserError(f"kernel '{kernel}': {message}") from error
         self.kernel, self.location, self.function = kernel, location, adapted(function)
         self.tested: set[torch.device] = set()
+        note_backend(kernel, location)
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         device = inputs[0].device

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -88,7 +90,36 @@ class Kernel:
             ImportError: a package of the backend is not installed (`bench.kernels.backends.unavailable`).
         """
         place = self.place(backend)
-        return located(place) if ":" in place else self.load(place)
+        if ":" not in place:
+            return self.load(place)
+        note_backend(self.name, backend)
+        # A kernel that consists of other kernels loads them when it is imported first, and never again.
+        with recorded_backends():
+            return located(place)
+
+
+_recorded: ContextVar[dict[str, str] | None] = ContextVar("recorded backends", default=None)
+
+
+@contextlib.contextmanager
+def recorded_backends() -> Iterator[dict[str, str]]:
+    """Record which kernels are loaded in a `with` block: by kernel, the backend whose code computes it.
+
+    A kernel that another kernel consists of is not recorded.
+    """
+    backends: dict[str, str] = {}
+    token = _recorded.set(backends)
+    try:
+        yield backends
+    finally:
+        _recorded.reset(token)
+
+
+def note_backend(kernel: str, backend: str) -> None:
+    """Record that a backend, or the function of another library, computes a kernel (`recorded_backends`)."""
+    backends = _recorded.get()
+    if backends is not None:
+        backends[kernel] = backend
 
 
 def located(place: str) -> Function:

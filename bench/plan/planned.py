@@ -76,7 +76,22 @@ class Planned:
         """Expected seconds of one worker still to be spent; None when unknown."""
         if self.has_ended:
             return 0.0
-        return None if self.estimate.seconds is None else self.estimate.seconds * (1 - self.share_done)
+        if self.estimate.seconds is None:
+            return None
+        steps = self.estimate.seconds - self.estimate.evaluation_seconds
+        return steps * (1 - self.share_done) + self.evaluation_seconds_left
+
+    @property
+    def evaluation_seconds_left(self) -> float:
+        """Expected seconds of one worker in the evaluations still to come; 0 where no time was measured.
+
+        A run that was evaluated before has measured it itself: its FLOPs left, at its seconds per FLOP.
+        """
+        total, done = self.run.evaluation_flops(), self.status.evaluation_flops
+        if self.has_ended or not total:
+            return 0.0
+        per_flop = self.status.evaluation_seconds / done if done else self.estimate.evaluation_seconds / total
+        return max(0, total - done) * per_flop
 
     def cautious_seconds(self, kind: str) -> float:
         """`remaining_seconds`, or seconds to reckon with on a "cpu" or "gpu" where they are unknown."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,13 +32,16 @@ class TimeEstimate:
 
     Attributes:
         seconds: wall-clock seconds of one worker: the run's share of those of its stack; None when unknown.
-        basis: what that rests on.
+        basis: what the time of the steps rests on.
         members: of the stack that the run is expected to train in.
+        evaluation_seconds: the part of `seconds` that evaluations take; 0 where no similar run has measured
+            it.
     """
 
     seconds: float | None
     basis: Basis
     members: int = 1
+    evaluation_seconds: float = 0.0
 
 
 class Speeds:
@@ -78,6 +81,8 @@ class Speeds:
         self.memory_mib = memory_mib or (self.record.memory_mib if self.record else None)
         self._times: dict[Shape, dict[int, list[float]]] = {}
         """Seconds per step and member, by shape and members."""
+        self._evaluation_times: dict[Shape, dict[int, list[float]]] = {}
+        """Seconds of evaluations per FLOP and member, by shape and members."""
         self._flops: dict[Shape, float] = {}
         for result in results:
             self._add_result(result)
@@ -91,23 +96,41 @@ class Speeds:
     def estimate(self, run: Run, members: int = 1, last_step: int | None = None) -> TimeEstimate:
         """Seconds for a run as one of `members` of a stack: for its first `last_step` steps, or for all."""
         shape, steps = shape_of(run), run.steps if last_step is None else last_step
+        evaluations = self._evaluation_seconds(run, shape, members, last_step)
         if by_stack := self._times.get(shape):
             basis: Basis = "measured" if members in by_stack else "scaled"
-            return TimeEstimate(steps * _seconds_in_stack(by_stack, members), basis, members)
+            seconds = steps * _seconds_in_stack(by_stack, members)
+            return TimeEstimate(seconds + evaluations, basis, members, evaluations)
         per_step = flops_per_step(run)
-        near = self._nearest(shape, per_step)
+        near = self._nearest(self._times, shape, per_step)
         if near is None:
             return TimeEstimate(None, "unknown", members)
         # Less work per step need not be faster: small steps are mostly overhead.
         growth = max(1.0, per_step / self._flops[near])
         seconds = steps * growth * _seconds_in_stack(self._times[near], members)
-        return TimeEstimate(seconds, "scaled", members)
+        return TimeEstimate(seconds + evaluations, "scaled", members, evaluations)
 
-    def _nearest(self, shape: Shape, per_step: float) -> Shape | None:
+    def _evaluation_seconds(self, run: Run, shape: Shape, members: int, last_step: int | None) -> float:
+        """Seconds of a run's evaluations, from those of the nearest shape; 0 where none was measured.
+
+        They grow with the FLOPs of the evaluations. A prompt takes no less than one of a larger shape.
+        """
+        per_step = flops_per_step(run)
+        near = self._nearest(self._evaluation_times, shape, per_step)
+        if near is None:
+            return 0.0
+        per_flop = _seconds_in_stack(self._evaluation_times[near], members)
+        return run.evaluation_flops(last_step) * per_flop * max(1.0, self._flops[near] / max(1, per_step))
+
+    def _nearest(
+        self, measured: Mapping[Shape, dict[int, list[float]]], shape: Shape, per_step: float
+    ) -> Shape | None:
         """The measured shape whose time may be scaled to another; None where none is close enough."""
+        if shape in measured:
+            return shape
         close = [
             candidate
-            for candidate in self._times
+            for candidate in measured
             if (candidate.architecture, candidate.precision) == (shape.architecture, shape.precision)
             and factor(candidate.length, shape.length) <= MOST_LENGTH_FACTOR
             and factor(self._flops[candidate], per_step) <= MOST_FLOPS_FACTOR
@@ -119,7 +142,12 @@ class Speeds:
         if last is None or seconds is None:
             return
         per_step = last.training_flops_full_length / max(1, last.step)
-        self._add(Shape.of(run, result.facts.length), members_of(result), seconds, per_step)
+        shape, members = Shape.of(run, result.facts.length), members_of(result)
+        self._add(shape, members, seconds, per_step)
+        origin = result.provenance
+        if origin.evaluation_seconds and origin.evaluation_flops:
+            per_flop = origin.evaluation_seconds / origin.evaluation_flops
+            self._evaluation_times.setdefault(shape, {}).setdefault(members, []).append(per_flop)
 
     def _add(self, shape: Shape, members: int, seconds: float, per_step: float) -> None:
         self._times.setdefault(shape, {}).setdefault(members, []).append(seconds)
@@ -128,7 +156,7 @@ class Speeds:
 
 def cautious_seconds(run: Run, kind: str) -> float:
     """Seconds to reckon with for a run of unknown duration: see `CAUTIOUS_FLOPS_PER_SECOND`."""
-    return run.steps * flops_per_step(run) / CAUTIOUS_FLOPS_PER_SECOND[kind]
+    return (run.steps * flops_per_step(run) + run.evaluation_flops()) / CAUTIOUS_FLOPS_PER_SECOND[kind]
 
 
 def most_measured(pool: Pool, records: Sequence[Record], preferred: str | None = None) -> str | None:
@@ -151,6 +179,8 @@ def most_measured(pool: Pool, records: Sequence[Record], preferred: str | None =
 
 def _seconds_in_stack(by_stack: dict[int, list[float]], members: int) -> float:
     """Seconds per step and member in a stack of `members`, from measured ones by the size of their stack.
+
+    Seconds of evaluations per FLOP and member are bounded in the same way.
 
     For a stack that was not measured, this is the lowest of two kinds of upper bounds. A member of a larger
     stack costs no more than one of a smaller stack, and a step of a smaller stack takes no longer than one of

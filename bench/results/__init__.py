@@ -2,8 +2,8 @@
 
 `record` states what a file holds; `reading` makes a record of it, or lists its faults; `store` reads and
 writes folders of them; `withdrawn` lists those that no longer count. `evaluations`, `horizon` and
-`flops_axis` state how a record's numbers are read. `table`, `long` and `export` make data frames; `compare`
-compares two folders. Reading never writes.
+`flops_axis` state how a record's numbers are read, and `pieces` which process trained which steps. `table`,
+`long` and `export` make data frames; `compare` compares two folders. Reading never writes.
 """
 
 from bench.results.facts import run_facts, task_facts

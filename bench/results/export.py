@@ -40,6 +40,7 @@ TABLES = {
     ),
     "curves": ExportTable("run and window of training steps", long.CURVES, long.curves_frame),
     "prompts": ExportTable("finished run and test prompt", long.PROMPTS, long.prompts_frame),
+    "pieces": ExportTable("run and process that trained a part of it", long.PIECES, long.pieces_frame),
     "evaluations": ExportTable(
         "stored evaluation on other prompts, and position",
         long.EVALUATIONS,
@@ -88,6 +89,14 @@ def load_curves(results: str | Path = "results") -> pd.DataFrame:
 def load_prompt_scores(results: str | Path = "results") -> pd.DataFrame:
     """Load scores of single test prompts at the last checkpoint, a row per run and prompt (`load_table`)."""
     return load_table("prompts", results)
+
+
+def load_pieces(results: str | Path = "results") -> pd.DataFrame:
+    """Load which processes trained which steps, on what and with which kernels, a row per run and process.
+
+    The rest is as in `load_table`.
+    """
+    return load_table("pieces", results)
 
 
 def load_evaluations(results: str | Path = "results") -> pd.DataFrame:

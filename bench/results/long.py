@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from bench.results.evaluations import Scored, marks, normalised, positions, prompt_errors
+from bench.results.pieces import trained_pieces
 from bench.results.record import RunRecord, Scores, per_prompt
 from bench.results.store import Pool
 
@@ -44,6 +45,25 @@ PROMPTS = {
     "prompt": "number of the test prompt, the same prompt for all runs of a task_id",
     "score": "raw headline score of the prompt at the last checkpoint",
     "error": "the score as an error",
+}
+PIECES = {
+    "id": "the run's id",
+    "piece": "number of the process among those that trained the run one after another, from 0",
+    "from_step": "optimisation steps done when the process began",
+    "to_step": "its last step that counts; missing for the last process of a run that diverged",
+    "device": "the device",
+    "host": "the machine's name",
+    "commit": "commit of bench",
+    "dirty": "whether the code had uncommitted changes",
+    "source": "digest of bench's Python files",
+    "torch": "version of PyTorch",
+    "triton": "version of Triton",
+    "cuda": "version of CUDA with which PyTorch was built",
+    "kernels": "the kernels' backend",
+    "backends": "the backend that computed each kernel of the model and the optimizer, as JSON",
+    "captured": "whether whole steps were captured as one graph; else they ran operation by operation",
+    "processes": "processes that shared each batch",
+    "stack_members": "runs in the stack",
 }
 BASELINES = {
     "task_id": "identifies the task's settings and its evaluation prompts",
@@ -121,6 +141,26 @@ def curves_frame(pool: Pool) -> pd.DataFrame:
         for point in zip(result.curve.step, result.curve.loss, result.curve.gradient_norm, strict=True)
     )
     return _table(rows, CURVES)
+
+
+def pieces_frame(pool: Pool) -> pd.DataFrame:
+    """The processes that trained each run: a row per run and process. Columns: PIECES.
+
+    What was not recorded, as in older results, is missing.
+    """
+    rows = []
+    for result in pool.runs.values():
+        for number, (from_step, to_step, piece) in enumerate(trained_pieces(result)):
+            backends = None if piece.backends is None else json.dumps(piece.backends)
+            rows.append(
+                (
+                    result.id, number, from_step, to_step, piece.device, piece.host, piece.commit,
+                    piece.dirty, piece.source, piece.torch, piece.triton, piece.cuda, piece.kernels,
+                    backends, piece.captured, piece.processes, piece.members,
+                )
+            )  # fmt: skip
+    whole = dict.fromkeys(("from_step", "to_step", "processes", "stack_members"), "Int64")
+    return _table(rows, PIECES).astype({**whole, "dirty": "boolean", "captured": "boolean"})
 
 
 def prompts_frame(pool: Pool) -> pd.DataFrame:

@@ -326,11 +326,34 @@ class StackPlace(Part):
 
 
 class Piece(Part):
-    """A process that trained a part of a run: its device and host, and the step at which it began."""
+    """A process that trained a part of a run. Older results have the first three fields alone.
+
+    Attributes:
+        from_step: optimisation steps done when it began.
+        device: the name of the GPU or the processor.
+        commit: of bench; `dirty` and `source` as in `Provenance`.
+        kernels: the kernels' backend that was chosen.
+        backends: by kernel that the model or the optimizer uses, the backend whose code computed it; for a
+            kernel of another library its location.
+        captured: whether whole steps were captured as one graph.
+        processes: how many shared each batch.
+        members: runs in the stack.
+    """
 
     device: str | None
     host: str | None
     from_step: Whole
+    commit: str | None = None
+    dirty: bool | None = None
+    source: str | None = None
+    cuda: str | None = None
+    torch: str | None = None
+    triton: str | None = None
+    kernels: str | None = None
+    backends: dict[str, str] | None = None
+    captured: bool | None = None
+    processes: Count | None = None
+    members: Count | None = None
 
 
 class Weights(Part):
@@ -363,6 +386,8 @@ class Provenance(Part):
     peak_memory_mib: float | None = Field(default=None, ge=0)
     steps_per_second: float | None = Field(default=None, ge=0)
     train_seconds: Seconds | None = None
+    evaluation_seconds: Seconds | None = None
+    evaluation_flops: Annotated[int, Field(ge=0, le=10**40)] | None = None
     started: Seconds | None = None
     finished: Seconds | None = None
     resumptions: Whole | None = None

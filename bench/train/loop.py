@@ -9,7 +9,6 @@ continue, and are soon computed without it.
 from __future__ import annotations
 
 import math
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from bench.environment import device_name
+from bench.kernels.kernel import recorded_backends
 from bench.run import Run
 from bench.stack import Stack
 from bench.train import Interrupted, checkpoint
 from bench.train.capture import captured_step
 from bench.train.notes import MemberNotes, StackNotes
+from bench.train.pieces import piece_of
 from bench.train.randomness import seed_random
 from bench.train.results import run_result
 from bench.train.scoring import StackScoring
@@ -59,12 +59,17 @@ class Progress:
         losses: each member's mean training loss in the last whole window; None before the first one ends.
         steps_per_second: speed of the stack since the last look.
         parts: parts of the prompts that the evaluation after this step has scored so far. 0 before it.
+        evaluation_seconds: of each member, its share of the seconds of all evaluations so far; empty where
+            that is not known yet.
+        evaluation_flops: of each member, the FLOPs of these evaluations (`bench.run.Run.evaluation_flops`).
     """
 
     step: int
     losses: tuple[float | None, ...]
     steps_per_second: float
     parts: int = 0
+    evaluation_seconds: tuple[float, ...] = ()
+    evaluation_flops: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,19 +156,14 @@ def follow(run: Run, options: TrainingOptions) -> None:
 
 
 def _train(stack: Stack, folder: Path, options: TrainingOptions) -> list[dict[str, Any]]:
-    state = prepared_state(stack, options)
+    with recorded_backends() as backends:
+        state = prepared_state(stack, options)
     saved = checkpoint.restore(folder, state, options.plugins)
     state, notes = saved or (state, StackNotes([MemberNotes() for _ in stack.members]))
     notes.resumptions += saved is not None
     if options.group is not None:
         options.group.share(list(state.tensors().values()))
-    notes.pieces.append(
-        {
-            "device": device_name(str(options.device)),
-            "host": socket.gethostname(),
-            "from_step": int(state.step),
-        }
-    )
+    notes.pieces.append(piece_of(options, int(state.step), len(stack), backends))
     training = _Training(stack, folder, options, state, notes)
     training.advance()
     return [training.result(k) for k in range(len(stack))]
@@ -221,8 +221,10 @@ class _Training:
             self._save_if_due(self.notes)
 
     def _report(self, progress: Progress) -> None:
+        notes = self.notes
         self.progress, self.reported_at = progress, time.monotonic()
-        self.options.report(progress)
+        seconds, flops = tuple(notes.evaluation_seconds), tuple(notes.evaluation_flops)
+        self.options.report(replace(progress, evaluation_seconds=seconds, evaluation_flops=flops))
 
     def _between_parts(self) -> None:
         """Report and save, as at a look, before a part of the prompts is scored."""
@@ -329,8 +331,10 @@ class _Training:
         return {
             "train_seconds": round(notes.train_seconds, 3),
             "steps_per_second": rounded(int(self.state.step) / max(notes.train_seconds, 1e-9), 4),
+            "evaluation_seconds": round(notes.evaluation_seconds[k], 3),
+            "evaluation_flops": notes.evaluation_flops[k],
             "resumptions": notes.resumptions,
-            **({"pieces": notes.pieces} if len(notes.pieces) > 1 else {}),
+            "pieces": notes.pieces,
             "scan": options.kernels,  # the format's name for the backend of all kernels
             "captured": options.device.type == "cuda",
             "processes": options.group.size if options.group else 1,

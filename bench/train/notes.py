@@ -64,13 +64,19 @@ class StackNotes:
     evaluation_due: bool = False
     parts: dict[str, PartScores] = field(default_factory=dict)
     pieces: list[dict[str, Any]] = field(default_factory=list)
-    """For each process that trained the stack: its device, its host, and the step at which it began."""
+    """For each process that trained the stack, what a result states of it (`bench.train.pieces`)."""
+    evaluation_seconds: list[float] = field(default_factory=list)
+    """Of every member, its share of the seconds in which `parts` of all evaluations so far were scored."""
+    evaluation_flops: list[int] = field(default_factory=list)
+    """Of every member, the FLOPs of these parts (`bench.run.Run.forward_flops`)."""
 
     def __post_init__(self) -> None:
         self.computed = self.computed or list(range(len(self.members)))
+        self.evaluation_seconds = self.evaluation_seconds or [0.0] * len(self.members)
+        self.evaluation_flops = self.evaluation_flops or [0] * len(self.members)
 
     def before_evaluation(self) -> StackNotes:
-        """A copy with the evaluation due. Evaluating changes nothing in it but the parts, which it shares."""
+        """A copy with the evaluation due. Evaluating changes only what is shared: parts and their cost."""
         members = [
             replace(
                 member,

@@ -5,6 +5,7 @@ Members of one task are evaluated together. What stands in a checkpoint is what 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -83,15 +84,30 @@ class StackScoring:
                 if converged(accuracy, threshold):
                     self.notes.members[k].converged = step
 
-    def _keep(self, members: Sequence[int], name: str) -> Keep:
-        """Score each part of some prompts once, also if the evaluation is interrupted and continued."""
+    def _keep(self, members: Sequence[int], name: str, count: int, together: int, length: int) -> Keep:
+        """Score each part of some prompts once, also if the evaluation is interrupted and continued.
+
+        Args:
+            members: numbers of the members that are scored.
+            name: of the prompts.
+            count: number of prompts.
+            together: prompts of a part.
+            length: tokens of a prompt.
+        """
+        flops, began = self.stack.first.forward_flops(length), time.monotonic()
 
         def keep(part: int, measure: Callable[[], PartScores]) -> PartScores:
+            nonlocal began
             key = f"{name} {part} of {' '.join(map(str, members))}"
             if key not in self.notes.parts:
                 if self.before_part is not None:
                     self.before_part()
                 self.notes.parts[key] = measure()
+                seconds = time.monotonic() - began  # with the time in which longer prompts are drawn
+                for k in members:
+                    self.notes.evaluation_seconds[k] += seconds / len(members)
+                    self.notes.evaluation_flops[k] += flops * min(together, count - part * together)
+            began = time.monotonic()
             return self.notes.parts[key]
 
         return keep
@@ -120,7 +136,9 @@ class StackScoring:
     def _scores(self, members: Sequence[int], prompts: EvaluationSet) -> list[dict[str, ModelScores]]:
         """Scores of members of one task on one set of its prompts, by name of the evaluation."""
         predictor, places = StackPredictor(self.state), self.notes.places(members)
-        task, keep = self.stack.members[members[0]].task, self._keep(members, prompts.purpose)
+        task = self.stack.members[members[0]].task
+        parts = prompts.count, task.evaluated_together, task.full_length
+        keep = self._keep(members, prompts.purpose, *parts)
         return member_scores(predictor, places, self.state.model, task, prompts, self.device, keep)
 
     def _evaluate_longer(self, members: Sequence[int]) -> None:
@@ -135,7 +153,8 @@ class StackScoring:
                 continue
             prompts = LongerPrompts(run.task, name, longer, run.evaluation_prompts)
             predictor, places = StackPredictor(self.state), self.notes.places(members)
-            keep = self._keep(members, f"longer {name}")
+            parts = prompts.count, prompts.together, longer.task.full_length
+            keep = self._keep(members, f"longer {name}", *parts)
             try:
                 values = longer_scores(predictor, places, self.state.model, prompts, self.device, keep)
             except (Interrupted, OSError):  # between two parts: a checkpoint may not have found room

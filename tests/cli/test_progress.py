@@ -75,3 +75,32 @@ def test_runs_of_a_stack_that_end_together_are_counted_and_the_last_of_them_tell
         "3 of 4",
         "4 of 4, 5 min in all",
     ]
+
+
+def test_the_time_left_includes_evaluations_still_to_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1,000 steps take 200 s, and ten evaluations 400 s, of which the first took 40 s."""
+    (run,) = grid(
+        task_named("sparse_parity"), ["mamba"], [(2, 32)], [1e-3],
+        steps=1000, checkpoints=tuple(range(100, 1001, 100)),
+    )  # fmt: skip
+    (entry,) = plan(suite_of(experiment_of([run])), tmp_path, Pool({}, {}), Speeds(Pool({}, {})))
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    view = progress._View([entry], tmp_path, Workers(), Output())
+    began = view.began
+
+    def left(seconds: float, step: int, evaluations: float) -> float | None:
+        clock.now = began + seconds
+        flops = round(run.evaluation_flops() * evaluations / 10)
+        cost = {"evaluation_seconds": 40.0 * evaluations, "evaluation_flops": flops}
+        Folder.of(tmp_path, run.id).beat(step=step, steps=1000, steps_per_second=5.0, loss=1.0, **cost)
+        view.update()
+        return view.seconds_left()
+
+    assert left(0, 0, 0) is None
+    assert left(20, 100, 0) == pytest.approx(180)  # no evaluation was measured yet
+    assert left(60, 100, 1) == pytest.approx(540)
+    assert left(200 + 360, 1000, 9) == pytest.approx(40)
+    assert left(200 + 380, 1000, 9.5) == pytest.approx(20, rel=1e-3)

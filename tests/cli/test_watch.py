@@ -103,6 +103,19 @@ def test_the_end_is_foretold_from_the_pace_of_what_runs(
     assert found["eta_seconds"] == pytest.approx(found["seconds_left"] / 2)
 
 
+def test_evaluations_that_a_run_has_measured_are_part_of_its_time_left(
+    suite: Path, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = runs_of(suite)[0]
+    third = {"evaluation_seconds": 30.0, "evaluation_flops": run.evaluation_flops() // 3}
+    folder = Folder.of(results, run.id)
+    folder.beat(step=500, steps=run.steps, steps_per_second=5.0, loss=1.0, **third)
+    found = status(suite, results, capsys)
+    assert found["total"]["seconds_left"] == pytest.approx(100.0 + 60.0)
+    folder.beat(step=run.steps, steps=run.steps, steps_per_second=5.0, loss=1.0, parts=3, **third)
+    assert status(suite, results, capsys)["total"]["seconds_left"] == pytest.approx(60.0)
+
+
 def test_members_of_a_stack_share_its_time_and_its_worker(
     suite: Path, results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

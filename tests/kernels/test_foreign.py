@@ -15,6 +15,7 @@ from bench import plugins
 from bench.errors import UserError
 from bench.kernels.decay import reference
 from bench.kernels.foreign import Foreign
+from bench.kernels.kernel import recorded_backends
 from bench.models.architecture import Architecture
 from bench.models.architectures import ARCHITECTURES
 from bench.models.backbone import Model
@@ -89,6 +90,16 @@ def test_the_example_is_gla_where_the_library_agrees(library: Callable[[Kernel],
     tokens = torch.randn(2, 24, 3, dtype=torch.float64)
     torch.testing.assert_close(models[0](tokens), models[1](tokens))
     assert architecture.parameters(1, 16) == ARCHITECTURES["gla"].parameters(1, 16)
+
+
+def test_the_record_of_a_training_names_the_librarys_function(
+    library: Callable[[Kernel], Architecture],
+) -> None:
+    architecture = library(right)
+    with recorded_backends() as backends:
+        Model(architecture, SIZE, n_inputs=3, n_outputs=1, length=24, backend="sequential")
+    assert backends["vector decay"] == "fla.ops.gla:fused_recurrent_gla"
+    assert backends["product"] == "sequential"
 
 
 @pytest.mark.parametrize(

@@ -208,6 +208,33 @@ def test_what_is_left_of_a_run_is_what_it_has_not_done(state: RunStatus, left: f
     assert one.remaining_seconds == pytest.approx(left)
 
 
+TOTAL = FIRST[0].evaluation_flops()
+
+
+@pytest.mark.parametrize(
+    ("state", "left"),
+    [
+        (RunStatus("missing"), 60.0 + 40.0),  # as expected
+        (RunStatus("running", 125_000), 45.0 + 40.0),  # not evaluated yet
+        # It has measured that a half of its evaluations takes 10 s.
+        (
+            RunStatus("running", 250_000, evaluation_seconds=10.0, evaluation_flops=TOTAL // 2),
+            30.0 + 10.0,
+        ),
+        # All steps are done, and a quarter of the evaluations is left.
+        (
+            RunStatus("missing", 500_000, evaluation_seconds=9.0, evaluation_flops=3 * TOTAL // 4),
+            3.0,
+        ),
+        (RunStatus("running", 500_000, evaluation_seconds=9.0, evaluation_flops=TOTAL), 0.0),
+        (RunStatus("finished", 500_000), 0.0),
+    ],
+)
+def test_the_evaluations_still_to_come_are_left_too(state: RunStatus, left: float) -> None:
+    entry = Planned(FIRST[0], (), state, TimeEstimate(100.0, "measured", 1, 40.0))
+    assert entry.remaining_seconds == pytest.approx(left)
+
+
 def test_unknown_work_is_reckoned_with_by_its_flops_and_what_is_left_of_it() -> None:
     run = run_of(steps=10)
     whole = Planned(run, (), RunStatus("missing"), TimeEstimate(None, "unknown"))
@@ -215,7 +242,10 @@ def test_unknown_work_is_reckoned_with_by_its_flops_and_what_is_left_of_it() -> 
     assert whole.remaining_seconds is half.remaining_seconds is None
     assert whole.cautious_seconds("cpu") == cautious_seconds(run, "cpu") == 2 * half.cautious_seconds("cpu")
     assert whole.cautious_seconds("gpu") < whole.cautious_seconds("cpu")
-    assert cautious_seconds(run_of(steps=20), "cpu") == 2 * cautious_seconds(run, "cpu")
+    longer = run_of(steps=20)
+    ten_steps = cautious_seconds(longer, "cpu") - cautious_seconds(run, "cpu")
+    assert longer.evaluation_flops() == run.evaluation_flops()  # both have three checkpoints
+    assert ten_steps * 1e9 == pytest.approx(longer.training_flops_full_length(10))
     measured_one = replace(whole, estimate=TimeEstimate(3.0, "measured"))
     assert measured_one.cautious_seconds("cpu") == 3.0
     assert replace(whole, status=RunStatus("finished", 10)).cautious_seconds("cpu") == 0.0

@@ -67,6 +67,46 @@ def test_twice_the_work_a_step_takes_twice_the_time() -> None:
     assert speeds.estimate(run_of(layers=8, steps=100)).seconds == pytest.approx(2.0, rel=1e-9)
 
 
+def with_evaluations(run: Run, seconds: float, **provenance: Any) -> dict[str, Any]:
+    """A result at 100 steps a second whose evaluations took this long."""
+    cost = {"evaluation_seconds": seconds, "evaluation_flops": run.evaluation_flops()}
+    return measured(run, 100.0, **cost, **provenance)
+
+
+def test_evaluations_take_what_they_took_for_the_same_shape() -> None:
+    """100 steps take a second. Evaluations grow with their FLOPs, here with the number of checkpoints."""
+    run = run_of(steps=100, checkpoints=(50, 100), evaluation_prompts=640)
+    same = run.model_copy(update={"seed": 1})
+    speeds = speeds_of(with_evaluations(run, 30.0))
+    assert speeds.estimate(same) == TimeEstimate(31.0, "measured", 1, 30.0)
+    more = run.model_copy(update={"checkpoints": tuple(range(10, 101, 10)), "evaluation_prompts": 1280})
+    expected = 30.0 * more.evaluation_flops() / run.evaluation_flops()
+    assert expected > 4 * 30.0
+    assert speeds.estimate(more).seconds == pytest.approx(1.0 + expected)
+
+
+def test_evaluations_of_a_larger_shape_take_longer_and_those_of_a_smaller_one_no_less() -> None:
+    run = run_of(layers=4, steps=100)
+    speeds = speeds_of(with_evaluations(run, 30.0))
+    for layers, factor in ((2, 1.0), (4, 1.0), (8, 2.0)):
+        estimate = speeds.estimate(run_of(layers=layers, steps=100))
+        assert estimate.evaluation_seconds == pytest.approx(30.0 * factor, rel=1e-9)
+
+
+def test_a_member_has_its_share_of_the_evaluations_of_a_stack() -> None:
+    run = run_of(steps=100)
+    speeds = speeds_of(with_evaluations(run, 3.0, **in_stack(16)))
+    seconds = [speeds.estimate(run, members).evaluation_seconds for members in (16, 32, 4, 1)]
+    assert seconds == pytest.approx([3.0, 3.0, 12.0, 48.0])
+
+
+def test_evaluations_that_nothing_has_measured_are_left_out() -> None:
+    speeds = speeds_of(measured(run_of(), 100.0), with_evaluations(run_of(architecture="s4"), 30.0))
+    assert speeds.estimate(run_of(steps=100)) == TimeEstimate(1.0, "measured")
+    none = measured(run_of(seed=1), 100.0, evaluation_seconds=0.0, evaluation_flops=0)  # it diverged at once
+    assert speeds_of(none).estimate(run_of(steps=100)) == TimeEstimate(1.0, "measured")
+
+
 def test_less_work_a_step_is_not_promised_to_be_faster() -> None:
     speeds = speeds_of(measured(run_of(), 100.0))
     assert speeds.estimate(run_of(layers=1, steps=100)) == TimeEstimate(1.0, "scaled")

@@ -31,6 +31,17 @@ def suite(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
+def test_a_commit_that_trained_only_a_part_of_a_run_withdraws_it(suite: Path) -> None:
+    folder = suite.parent.parent
+    run = next(run for run in suites.load(suite).runs if run.architecture.name == "transformer")
+    piece = {"device": "H100", "host": "a", "from_step": 0, "commit": "bad" + "1" * 9, "kernels": "triton"}
+    pieces = [piece, {**piece, "from_step": 1, "commit": "good"}]
+    store(path_of(folder / "results", run), result_of(run, provenance={"commit": "good", "pieces": pieces}))
+    assert "1 result withdrawn" in withdraw(suite, "--filter", "commit=bad1*", "--reason", "a kernel's bias")
+    assert [missing.id for missing in withdrawn_runs(suite)] == [run.id]
+
+
 def withdrawn_runs(suite: Path) -> list[Run]:
     return [
         run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
+import importlib.metadata
 import json
 import shutil
 import time
@@ -19,10 +20,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_runs import small_run, training_loss
 
+from bench.files import as_read
+from bench.kernels import registry
 from bench.models.architectures import ARCHITECTURES
 from bench.models.sizes import Size
 from bench.optimizers import AdamW
 from bench.results import per_prompt, read_run
+from bench.results.pieces import trained_pieces
 from bench.run import Run
 from bench.stack import Stack
 from bench.tasks import TASKS, Task
@@ -30,7 +34,7 @@ from bench.tasks.draws import Draws
 from bench.train import CHECKPOINT, Interrupted, checkpoint, loop
 from bench.train.evaluate import member_scores
 from bench.train.evaluation_prompts import evaluation_set
-from bench.train.loop import Progress, TrainingOptions, train
+from bench.train.loop import Progress, TrainingOptions, train, train_stack
 from bench.train.notes import MemberNotes, StackNotes
 from bench.train.predictions import StackPredictor
 from bench.train.state import State, initial_state
@@ -72,6 +76,41 @@ def test_a_run_interrupted_and_resumed_ends_with_the_same_bytes(name: str, tmp_p
     assert numbers(resumed) == numbers(straight)
 
 
+def test_a_result_states_the_kernels_of_each_process_that_trained_it(tmp_path: Path) -> None:
+    run = small_run("standard_hybrid")
+    seen: list[Progress] = []
+    first = TrainingOptions(CPU, "reference", report=seen.append, asked_to_stop=lambda: seen[-1].step >= 5)
+    with pytest.raises(Interrupted):
+        train(run, tmp_path, first)
+    result = read_run(as_read(train(run, tmp_path, TrainingOptions(CPU, "sequential"))))
+    (begin, change, before), (again, end, after) = trained_pieces(result)
+    assert (begin, change, again, end) == (0, seen[-1].step, seen[-1].step, run.steps)
+    assert (before.kernels, after.kernels) == ("reference", "sequential")
+    assert before.backends
+    assert after.backends
+    assert before.backends.keys() == after.backends.keys() > {"attention", "Mamba block", "clip and Adam"}
+    assert {*before.backends.values()} == {"reference"}
+    assert after.backends["attention"] == after.backends["Mamba block"] == "sequential"
+    # `sequential` has no code of its own for it.
+    assert after.backends["clip and Adam"] == registry.find("clip and Adam").place("sequential")
+    for piece in (before, after):
+        assert piece.torch == importlib.metadata.version("torch")
+        assert (piece.captured, piece.members, piece.processes) == (False, 1, 1)
+        assert piece.source
+
+
+def test_the_recorded_kernels_do_not_depend_on_what_was_imported_before(tmp_path: Path) -> None:
+    """A kernel that consists of others loads them at its first import alone."""
+    pieces = [
+        train(small_run("mamba", seed=seed), tmp_path / str(seed), TrainingOptions(CPU))["provenance"][
+            "pieces"
+        ]
+        for seed in (0, 1)
+    ]
+    assert pieces[0] == pieces[1]
+    assert "selective scan" not in pieces[0][0]["backends"]  # a part of Mamba's block
+
+
 @pytest.mark.parametrize("name", ["mamba", "noisy"])
 def test_an_evaluation_goes_on_where_it_was_interrupted_and_ends_with_the_same_bytes(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -109,6 +148,8 @@ def test_an_evaluation_goes_on_where_it_was_interrupted_and_ends_with_the_same_b
         assert processes < 50
     assert processes > 4
     (resumed,) = ended
+    costs = [result["provenance"]["evaluation_flops"] for result in (resumed, straight)]
+    assert costs == 2 * [run.evaluation_flops()]  # no part was scored twice, and none is forgotten
     assert resumed["provenance"]["pieces"][-1]["from_step"] == run.steps
     assert numbers(resumed) == numbers(straight)
 
@@ -123,6 +164,37 @@ def test_an_evaluation_reports_how_far_it_is(tmp_path: Path, monkeypatch: pytest
     assert [progress.parts for progress in at_end] == [0, *range(len(at_end) - 1)]
     assert len(at_end) > 8
     assert {progress.losses for progress in at_end} == {at_end[0].losses}
+    flops = [progress.evaluation_flops[0] for progress in at_end]
+    assert flops == sorted(flops)
+    assert 0 < flops[0] < flops[-1] < run.evaluation_flops()
+    assert at_end[-1].evaluation_seconds > at_end[0].evaluation_seconds > (0,)
+    assert seen[0].evaluation_flops == (0,)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        TASKS["linear_regression"](n_dims=3, n_points=5),
+        TASKS["many_outlier_regression"](n_dims=3, n_points=8, outlier_probability=0.5),  # clean prompts too
+        TASKS["finite_regression"](n_dims=3, n_points=5),
+        TASKS["word_problem"](),
+    ],
+    ids=lambda task: task.name,
+)
+@pytest.mark.parametrize("name", ["mamba", "transformer"])
+def test_the_cost_of_evaluations_is_known_before_they_are_made(name: str, task: Task, tmp_path: Path) -> None:
+    """Every prompt that is scored counts: on all sets at each checkpoint, and longer ones at the end."""
+    settings = {"task": task, "steps": 3, "checkpoints": (1, 3), "evaluation_prompts": 70}
+    stack = Stack.of(*(small_run(name, **settings, learning_rate=rate) for rate in (1e-3, 2e-3)))
+    results = train_stack(stack, tmp_path, TrainingOptions(CPU, "reference"))
+    for run, result in zip(stack.members, results, strict=True):
+        assert result["provenance"]["evaluation_flops"] == run.evaluation_flops()
+        assert result["provenance"]["evaluation_seconds"] > 0
+    prompts = run.evaluation_prompts * run.forward_flops(task.full_length)
+    longer = {} if run.architecture.length_fault else task.longer_evaluations()
+    at_end = sum(70 * run.forward_flops(entry.task.full_length) for entry in longer.values())
+    assert run.evaluation_flops() == 2 * (2 + len(task.other_evaluations)) * prompts + at_end
+    assert bool(longer) == (name == "mamba" and bool(task.longer_evaluations()))
 
 
 class Killed(BaseException):

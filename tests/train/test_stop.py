@@ -115,6 +115,9 @@ def test_a_member_stops_and_the_others_are_untouched(stack: Stack, tmp_path: Pat
     assert late["stop"] == {"step": 90, "converged_step": None}
     assert late["convergence_step"] is None
     assert [checkpoint["step"] for checkpoint in late["checkpoints"]] == [15, 60, 90]
+    slowest = next(run for run in stack.members if run.learning_rate == 1e-6)
+    assert late["provenance"]["evaluation_flops"] == slowest.evaluation_flops()  # with all checks
+    assert early["provenance"]["evaluation_flops"] < run.evaluation_flops(early["stop"]["step"])
     for result in results.values():
         pools.read_run(result)
     never = Stack.of(*(other for other in stack.members if other.learning_rate == 1e-6), slow(stack))

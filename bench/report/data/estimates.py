@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from bench.report.data.choices import candidates, chosen
+from bench.report.data.choices import best_sizes, candidates, chosen
 from bench.report.data.frame import WITH_RESULTS, runs_of, tally, tuples
 from bench.report.data.scale import ScoreScale
 from bench.results.flops_axis import mean_flops
@@ -79,6 +79,11 @@ class TaskResults:
     def candidates(self) -> pd.DataFrame:
         """`candidates` of the task."""
         return candidates(self.rows)
+
+    @cached_property
+    def best_sizes(self) -> pd.DataFrame:
+        """`best_sizes` of the candidates."""
+        return best_sizes(self.candidates)
 
     @property
     def has_results(self) -> bool:
@@ -261,11 +266,11 @@ def curves(selected: pd.DataFrame, scale: ScoreScale) -> pd.DataFrame:
     for key, runs in selected.groupby(keys, sort=False):
         series, architecture, size = map(str, key)
         means, errors = (np.stack(runs[column].to_list()) / scale.scale for column in ("curve", "curve_se"))
-        prompts = int(runs["independent_prompts"].min())
+        prompts, run_ids = int(runs["independent_prompts"].min()), " ".join(runs["id"])
         rows += [
             CurvePoint(
                 series, architecture, size, examples, value, error, value - half, value + half, len(runs),
-                over, " ".join(runs["id"]), seed_values, prompts,
+                over, run_ids, seed_values, prompts,
             )
             for examples, (value, error, half, over), seed_values in zip(
                 runs["examples"].iloc[0], at_positions(means, errors, prompts), means.T.tolist(), strict=True

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from bench import results as pools
 from bench.report.text import heading
 from bench.results.mixtures import mixtures
-from bench.results.record import MAIN, SELECTION
+from bench.results.record import MAIN, SELECTION, Piece
 
 
 @dataclass(frozen=True)
@@ -163,4 +163,22 @@ def _code_warnings(origins: Sequence[pools.Provenance]) -> list[str]:
         warnings.append(f"{unknown} of {len(origins)} results do not say which commit made them.")
     if len(commits) > 1:
         warnings.append(f"Results come from {len(commits)} versions of the code.")
+    for noun, value in _OF_A_PIECE.items():
+        mixed = [origin for origin in origins if len(_recorded(origin, value)) > 1]
+        if mixed:
+            warnings.append(f"{len(mixed)} of {len(origins)} results were trained on several {noun} in turn.")
     return warnings
+
+
+_OF_A_PIECE: dict[str, Callable[[Piece], str | None]] = {
+    "devices": lambda piece: piece.device,
+    "versions of the code": lambda piece: piece.source or piece.commit,
+    "versions of PyTorch": lambda piece: piece.torch,
+    "backends of kernels": lambda piece: piece.kernels,
+}
+"""What the processes that trained a run one after another may differ in, so that numbers depend on it."""
+
+
+def _recorded(origin: pools.Provenance, value: Callable[[Piece], str | None]) -> set[str]:
+    """The different values that were recorded of the processes that trained one run."""
+    return {recorded for piece in origin.pieces or [] if (recorded := value(piece)) is not None}

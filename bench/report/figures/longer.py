@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from bench.report.data.choices import best_sizes
 from bench.report.data.estimates import TaskResults, curves
 from bench.report.figures.drawing import Drawing
 from bench.report.figures.examples import error_against_examples
@@ -59,7 +58,7 @@ def longer_prompts(
 
 def longer_curves(task: TaskResults) -> pd.DataFrame:
     """`estimates.curves` of the best sizes over all positions, from the runs with longer prompts only."""
-    best = best_sizes(task.candidates)
+    best = task.best_sizes
     beyond = task.ends(best, LONGER)
     within = task.ends(best, MAIN)
     within = within[within["id"].isin(beyond["id"])]
@@ -71,6 +70,6 @@ def longer_curves(task: TaskResults) -> pd.DataFrame:
 def _lacking(task: TaskResults, data: pd.DataFrame) -> list[tuple[str, str]]:
     """Series and sizes with a result, of which none has longer prompts."""
     shown = set(zip(data["series"], data["size"], strict=True))
-    ends = task.ends(best_sizes(task.candidates))
+    ends = task.ends(task.best_sizes)
     pairs = dict.fromkeys(zip(ends["series"], ends["size"], strict=True))
     return [pair for pair in pairs if pair not in shown]

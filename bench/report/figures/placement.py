@@ -103,20 +103,18 @@ def lead(axes: Axes, box: Box, line: Pixels) -> None:
     axes.add_collection(leader, autolim=False)
 
 
-def points(axes: Axes, without: str) -> Pixels:
-    """The points and lines that are drawn in axes, `without` the line of a label."""
-    parts: list[Pixels] = [np.empty((0, 2))]
+def drawn_points(axes: Axes) -> list[tuple[str, Pixels]]:
+    """The lines, as points, and the markers that are drawn in axes, each with its label."""
+    parts: list[tuple[str, Pixels]] = []
     for line in axes.get_lines():
-        if line.get_label() == without:
-            continue
         ends = line.get_transform().transform(np.asarray(line.get_xydata(), float))
         ends = ends[np.isfinite(ends).all(axis=1)]
-        parts.append(dense(ends.clip(-FARTHEST, FARTHEST)))
+        parts.append((str(line.get_label()), dense(ends.clip(-FARTHEST, FARTHEST))))
     for scatter in axes.collections:
         offsets = np.asarray(scatter.get_offsets(), float)
         if len(offsets) and scatter.get_offset_transform() is axes.transData:
-            parts.append(axes.transData.transform(offsets))
-    return np.vstack(parts)
+            parts.append((str(scatter.get_label()), axes.transData.transform(offsets)))
+    return parts
 
 
 def edges_of_bands(axes: Axes) -> Pixels:
@@ -142,11 +140,13 @@ def dense(line: Pixels) -> Pixels:
     """Points along a line, at most STEP apart."""
     if len(line) < 2:
         return line
-    parts = [line[-1:]]
-    for start, end in itertools.pairwise(line):
-        count = max(1, int(np.hypot(*(end - start)) / STEP))
-        parts.append(start + (end - start) * np.arange(count)[:, None] / count)
-    return np.vstack(parts)
+    steps = np.diff(line, axis=0)
+    counts = np.maximum(1, (np.hypot(*steps.T) / STEP).astype(int))
+    # The number of each point within its segment: 0, 1, 2, 0, 1, 0, …
+    within = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
+    starts, steps = np.repeat(line[:-1], counts, axis=0), np.repeat(steps, counts, axis=0)
+    between = starts + steps * within[:, None] / np.repeat(counts, counts)[:, None]
+    return np.vstack([line[-1:], between])
 
 
 def filled(box: Box) -> Pixels:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bench.digits import count_of, error_text, short
-from bench.report.data.choices import best_sizes
 from bench.report.data.estimates import TaskResults
 from bench.report.data.frame import CELL, TUNED, WITH_RESULTS
 from bench.report.figures import axes as shared
@@ -88,7 +87,7 @@ def scores_by_rate(task: TaskResults) -> pd.DataFrame:
     value is the headline's score on the test prompts at the end; NaN for a run that diverged. chosen says
     whether the run has the learning rate that the validation prompts choose.
     """
-    best = best_sizes(task.candidates)
+    best = task.best_sizes
     clips = best.loc[best["chosen"], [*CELL, "clip"]]
     tuned = best.merge(clips, on=[*CELL, "clip"])[[*CELL, *TUNED, "chosen"]]
     ends = task.rows[(task.rows["evaluation"] == MAIN) & task.rows["at_end"]]

@@ -16,12 +16,12 @@ from bench.report.figures.panel import Panel
 from bench.report.figures.placement import (
     Pixels,
     dense,
+    drawn_points,
     edges_of_bands,
     filled,
     gap,
     lead,
     place,
-    points,
     visible,
 )
 from bench.report.style import MUTED
@@ -157,15 +157,16 @@ def name_lines(axes: Axes, references: Sequence[Reference]) -> list[Text]:
     Call this last: limits and scales must be final, and everything else must be drawn.
     """
     low, high = axes.get_ylim()
+    drawn, edges = drawn_points(axes), edges_of_bands(axes)
     texts: list[Text] = []
-    named: list[Pixels] = []
+    named: list[Pixels] = [np.empty((0, 2))]
     for reference in references:
         x = axes.get_xlim() if reference.x is None else reference.x
         clipped = np.clip(np.asarray(reference.y, float), min(low, high), max(low, high))
         line = dense(axes.transData.transform(np.column_stack([np.asarray(x, float), clipped])))
-        others = np.vstack([points(axes, without=reference.name), *named])
+        others = np.vstack([*(points for label, points in drawn if label != reference.name), *named])
         own = line if reference.x is None else visible(axes, line, others)
-        box = place(axes, reference.name, line, own, others, edges_of_bands(axes))
+        box = place(axes, reference.name, line, own, others, edges)
         left, bottom = axes.transAxes.inverted().transform(box[:2])
         texts.append(
             axes.text(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bench.digits import error_text
-from bench.report.data.choices import best_sizes, chosen
+from bench.report.data.choices import chosen
 from bench.report.data.estimates import TaskResults
 from bench.report.figures import axes as shared
 from bench.report.figures.drawing import Drawing, Spot, spots_of, tag
@@ -39,7 +39,7 @@ def training_curves(
         references: `references_frame` of the task.
         looks: by architecture.
     """
-    best = best_sizes(task.candidates)
+    best = task.best_sizes
     losses = training_losses(task, best)
     points = task.points().merge(best[["series", "size"]], on=["series", "size"])
     own = task.references(references)

@@ -22,6 +22,7 @@ from bench.report.data.scale import ScoreScale
 from bench.report.text import millions
 from bench.results import Pool, Provenance, RunRecord
 from bench.results.evaluations import error_at, number
+from bench.results.pieces import TrainedPiece, trained_pieces
 from bench.results.record import MAIN, SELECTION
 from bench.run import Run
 from bench.words import task_name
@@ -89,7 +90,7 @@ def page_runs(suite: Suite, pool: Pool, plan: pd.DataFrame) -> PageRuns:
             "steps": result.last_step if result else run.steps,
             "parameters": millions(run.parameters),
             "settings": _settings(run),
-            "provenance": _provenance(origin) if result else [],
+            "provenance": [*_provenance(origin), *_pieces(result)] if result else [],
             "plugins": _plugins(origin),
         }
         values["evaluated"], values["evaluations"] = _evaluations(result)
@@ -203,6 +204,42 @@ def _provenance(origin: Provenance) -> list[list[str]]:
     ]
     always = ("device", "commit")
     return [[label, value or "not recorded"] for label, value in rows if value or label in always]
+
+
+def _pieces(result: RunRecord) -> list[list[str]]:
+    """The steps that each process trained, with what and how; none for results without recorded kernels."""
+    pieces = trained_pieces(result)
+    if all(piece.backends is None for _, _, piece in pieces):
+        return []
+    return [[_steps(trained), _process(trained)] for trained in pieces]
+
+
+def _steps(trained: TrainedPiece) -> str:
+    begin = "?" if trained.from_step is None else f"{trained.from_step:,}"
+    return f"steps from {begin}" + ("" if trained.to_step is None else f" to {trained.to_step:,}")
+
+
+def _process(trained: TrainedPiece) -> str:
+    """A process that trained a part of a run, in words."""
+    piece = trained.piece
+    if piece.kernels is None:
+        return f"{piece.device or 'device not recorded'}; code and kernels not recorded"
+    by_backend: dict[str, list[str]] = {}
+    for kernel, backend in (piece.backends or {}).items():
+        by_backend.setdefault(backend, []).append(kernel)
+    commit = piece.commit and piece.commit[:12] + (" (changed)" if piece.dirty else "")
+    facts = [
+        piece.device or "device not recorded",
+        f"PyTorch {piece.torch or 'not recorded'}",
+        f"commit {commit or 'not recorded'}",
+        f"kernels {piece.kernels}",
+        *(f"{', '.join(kernels)}: {backend}" for backend, kernels in by_backend.items()),
+        "whole steps captured as one graph" if piece.captured else "steps not captured",
+        f"{piece.members} in the stack",
+    ]
+    if (piece.processes or 1) > 1:
+        facts.append(f"{piece.processes} processes for each batch")
+    return "; ".join(facts)
 
 
 def _plugins(origin: Provenance) -> list[str]:

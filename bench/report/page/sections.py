@@ -14,7 +14,7 @@ import pandas as pd
 
 from bench.digits import count_of, error_text, short
 from bench.paper.exhibits import named
-from bench.report.data.choices import SIZE_RULE, best_sizes, tied_rates
+from bench.report.data.choices import SIZE_RULE, tied_rates
 from bench.report.data.estimates import FRONTIER_RULE, TaskResults, tasks_of
 from bench.report.data.frame import counts, runs_of, tally, total
 from bench.report.figures.drawing import Drawing
@@ -190,7 +190,7 @@ def _overview(name: str, panels: Sequence[Panel], looks: Mapping[str, Look]) -> 
 def _by_examples(
     name: str, task: TaskResults, references: pd.DataFrame, looks: Mapping[str, Look]
 ) -> Drawing:
-    curves = task.curves(best_sizes(task.candidates))
+    curves = task.curves(task.best_sizes)
     absent = task.absent(set(curves["series"]))
     own = task.references(references)
     panel = Panel(

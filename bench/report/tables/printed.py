@@ -10,7 +10,7 @@ import pandas as pd
 from bench.digits import error_text, plus_minus
 from bench.paper import printed
 from bench.paper.symbols import RULE, symbol
-from bench.report.data.choices import SIZE_RULE, best_cell, best_sizes
+from bench.report.data.choices import SIZE_RULE, best_cell
 from bench.report.data.estimates import TaskResults
 from bench.report.data.frame import runs_of, tally, varied_setting
 from bench.report.data.references import level
@@ -86,7 +86,7 @@ def _bounds(task: TaskResults, references: pd.DataFrame) -> tuple[float, float] 
 
 def _best_errors(task: TaskResults) -> dict[str, tuple[float | None, str]]:
     """By architecture: the error of its best size at its chosen rate, or None, and how its runs ended."""
-    best = best_sizes(task.candidates)
+    best = task.best_sizes
     best_errors: dict[str, tuple[float | None, str]] = {}
     for architecture, runs in task.runs.groupby("architecture", sort=False):
         # An architecture can have several series, for example with other checkpoints: the best one counts.

@@ -110,5 +110,9 @@ def missing_text(reason: str) -> str:
 
 def scalars(numbers: pd.DataFrame) -> pd.DataFrame:
     """The numbers behind a figure without lists and without what tooltips alone need."""
-    lists = numbers.map(lambda value: isinstance(value, list)).any()
-    return numbers.loc[:, ~lists].drop(columns="independent_prompts", errors="ignore")
+    lists = [
+        name
+        for name, values in numbers.items()
+        if values.dtype == object and any(isinstance(value, list) for value in values)
+    ]
+    return numbers.drop(columns=[*lists, "independent_prompts"], errors="ignore")
