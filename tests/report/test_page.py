@@ -378,6 +378,15 @@ def test_it_passes_an_accessibility_check(browser: Any, address: str, scheme: st
     opened.page.context.close()
 
 
+def test_no_table_is_wider_than_a_printed_page(browser: Any, address: str) -> None:
+    a4 = 718  # CSS pixels between the margins
+    opened = Opened(browser, address, viewport={"width": a4, "height": 1000})
+    opened.page.emulate_media(media="print")
+    widths = "[...document.querySelectorAll('table')].map((table) => table.getBoundingClientRect().right)"
+    assert max(opened.page.evaluate(widths)) <= a4
+    opened.page.context.close()
+
+
 def test_it_prints_with_everything_unfolded(opened: Opened, tmp_path: Path) -> None:
     opened.page.pdf(path=str(tmp_path / "page.pdf"))
     assert (tmp_path / "page.pdf").stat().st_size > 20_000
