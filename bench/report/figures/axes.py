@@ -29,7 +29,7 @@ def marker_size(marker: str) -> float:
     return {"*": 7.0, "P": 5.4, "X": 5.4}.get(marker, 4.2)
 
 
-ON_LONGEST, ON_SHORTEST = 6, 3
+ON_LONGEST, ON_SHORTEST = 7, 3
 """Markers that the longest and the shortest line of a panel have at least, where points suffice."""
 
 
