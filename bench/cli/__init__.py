@@ -55,7 +55,14 @@ def _run() -> None:
         if error.filename is None:  # a file is written by `write_atomically`, which names it
             stdout.abandon()
         place = "the output cannot be written" if error.filename is None else error.filename
-        lines, code = [f"bench: {place}: {error.strerror}"], UserError.exit_code
+        cure = {
+            errno.ENOSPC: "free some space and repeat the command",
+            errno.EDQUOT: "free some space and repeat the command",
+            errno.EROFS: "choose another folder",
+            errno.EACCES: "check its permissions or choose another folder",
+        }.get(error.errno or 0)
+        lines = [f"bench: {place}: {error.strerror}" + (f"; {cure}" if cure else "")]
+        code = UserError.exit_code
     for line in lines:
         print(line, file=sys.stderr)
     sys.exit(code)

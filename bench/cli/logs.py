@@ -96,7 +96,8 @@ def _find(name: str, results: Path) -> str:
         if any(run_id.startswith(beginning) for run_id in pools.load(results).runs):
             raise UserError(f"run {beginning} has a result under {results}, but no log")
         near = did_you_mean(beginning, run_ids) if len(run_ids) < 30 else ""
-        raise UserError(f"no run '{name}' was ever started under {results}{near}")
+        ids = "" if near else "; bench plan SUITE lists ids and states"
+        raise UserError(f"no run '{name}' was ever started under {results}{near}{ids}")
     if len(matches) > 1:
         raise UserError(f"'{name}' is ambiguous: {', '.join(matches[:10])}")
     return matches[0]

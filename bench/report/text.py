@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 
 def unbroken(text: str) -> str:
-    """A text whose numbers stay on one line: groups of digits, and ±, × and % with what belongs to them."""
-    return re.sub(r"(?<=\d) (?=\d{3}\b|[±×%])|(?<=[±×]) (?=[\d(])", "\u00a0", text)
+    """A text whose numbers stay on one line: groups of digits, and ±, ×, %, ≤ with what belongs to them."""
+    return re.sub(r"(?<=\d) (?=\d{3}\b|[±×%])|(?<=[±×≤≥<>]) (?=[\d(−])", "\u00a0", text)
 
 
 def first_sentence(text: str) -> str:

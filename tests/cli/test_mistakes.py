@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -113,7 +114,36 @@ def test_an_output_that_cannot_be_written_is_an_error_in_one_line(place: Path, w
             cwd=place, env={"PYTHONPATH": str(ROOT)}, stdout=full, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
     assert done.returncode == 2
-    assert done.stderr == "bench: the output cannot be written: No space left on device\n"
+    assert done.stderr.startswith("bench: the output cannot be written: No space left on device; free")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "cure"),
+    [
+        (errno.ENOSPC, "space"),
+        (errno.EROFS, "another folder"),
+        (errno.EACCES, "permissions"),
+        (errno.EIO, ""),
+    ],
+)
+def test_an_error_of_the_file_system_names_file_cause_and_cure(number: int, cure: str) -> None:
+    script = f"""
+import os
+import bench.cli.app
+def app():
+    raise OSError({number}, os.strerror({number}), "reports/x")
+bench.cli.app.app = app
+bench.cli.main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    start, _, text = done.stderr.strip().partition(os.strerror(number))
+    assert start == "bench: reports/x: "
+    assert cure in text
+    assert bool(cure) == bool(text)
 
 
 def test_a_file_in_place_of_a_folder_is_named(tmp_path: Path) -> None:

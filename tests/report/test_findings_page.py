@@ -82,11 +82,12 @@ def test_a_supported_finding_is_shown_with_its_numbers_claims_and_figure(tmp_pat
     )
     assert "](figures/linear-linear-regression-examples.png)" in learns
     assert re.search(
-        r"\| reproduced \| Mamba \\<learns\\>\. \| 0\.\d+ ± 0\.\d+ \\\[.*\\\] "
+        r"\| reproduced \| Mamba \\<learns\\>\. \*normalised error, mean over positions: Linear, Mamba\* \| "
+        r"0\.\d+ ± 0\.\d+ \\\[.*\\\] "
         r"\| prompts \| ≤ 0\.5 \| 100 % \|",
         learns,
     )
-    assert "| contradicted | Mamba is perfect. |" in learns
+    assert "| contradicted | Mamba is perfect. *" in learns
     page = part(files["index.html"], 'id="finding-learns"', "</section>")
     assert re.search(
         r"supported</span> The error is 0\.\d+\u00a0±\u00a00\.\d+, where at most 1e-9 is \*refuted\*\.", page

@@ -326,14 +326,17 @@ def test_two_runs_stand_side_by_side_and_their_differences_first(browser: Any, o
         opened.page.get_by_label(f"compare {key}").check()
     beside = opened.page.locator("#beside")
     heads = beside.locator("thead th").all_inner_texts()
-    assert heads[1:] == keys
+    assert heads[1:] == [f"{keys[0]} (solid line)", f"{keys[1]} (dashed line)"]
+    dashes = "(line) => getComputedStyle(line).strokeDasharray"
+    lines = opened.page.locator("#beside svg").first.locator("polyline").all()
+    assert [line.evaluate(dashes) == "none" for line in lines] == [True, False]
     differing = beside.locator("tr.differs").count()
     classes = [row.get_attribute("class") for row in beside.locator("tbody tr").all()]
     assert classes[:differing] == ["differs"] * differing
     assert differing < len(classes)
     assert beside.locator("tr.differs th", has_text="learning rate").count() == 1
     again = Opened(browser, opened.page.evaluate("location.href"))
-    assert again.page.locator("#beside thead th").all_inner_texts()[1:] == keys
+    assert again.page.locator("#beside thead th").all_inner_texts() == heads
     again.page.context.close()
 
 
@@ -372,6 +375,15 @@ def test_it_passes_an_accessibility_check(browser: Any, address: str, scheme: st
     opened.page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
     results = Axe().run(opened.page)
     assert results.violations_count == 0, results.generate_report()
+    opened.page.context.close()
+
+
+def test_no_table_is_wider_than_a_printed_page(browser: Any, address: str) -> None:
+    a4 = 718  # CSS pixels between the margins
+    opened = Opened(browser, address, viewport={"width": a4, "height": 1000})
+    opened.page.emulate_media(media="print")
+    widths = "[...document.querySelectorAll('table')].map((table) => table.getBoundingClientRect().right)"
+    assert max(opened.page.evaluate(widths)) <= a4
     opened.page.context.close()
 
 

@@ -285,6 +285,7 @@ def test_five_times_the_steps_are_five_times_the_flops() -> None:
         ("(1.2 ± 0.3) × 10⁻⁴", "(1.2_±_0.3) ×_10⁻⁴"),
         ("of 4 models 128 learn", "of 4 models 128 learn"),
         ("5 of 12 runs", "5 of 12 runs"),
+        ("ratio ≤ 0.5", "ratio ≤_0.5"),
     ],
 )
 def test_numbers_stay_on_one_line(text: str, shown: str) -> None:

@@ -133,11 +133,11 @@ def _draw_steps(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
     axes.set_xlim(0, float(data["step"].max()) if len(data) else 500_000)
     axes.xaxis.set_major_formatter(shared.steps_label)
     axes.locator_params(axis="x", nbins=5)
-    for series, look in panel.styles(looks).items():
-        rows = data[data["series"] == series]
-        if rows.empty:
-            continue
-        shared.draw_curve(axes, rows, "step", look, panel.series[series], panel.scale.limits)
+    styles = panel.styles(looks)
+    for series, places in shared.markers(styles, shared.lengths(data)).items():
+        rows, look, limits = data[data["series"] == series], styles[series], panel.scale.limits
+        shared.draw_curve(axes, rows, "step", look, panel.series[series], limits, markevery=places)
+    shared.fade_bands(axes)
 
 
 def _last_accuracies(panel: Panel) -> str:

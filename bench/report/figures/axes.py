@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+from matplotlib.collections import PolyCollection
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter
 
 from bench.digits import superscript
@@ -26,6 +27,50 @@ SMALLEST = 1e-6
 def marker_size(marker: str) -> float:
     """Size in points. Stars and crosses need more to look as large as squares."""
     return {"*": 7.0, "P": 5.4, "X": 5.4}.get(marker, 4.2)
+
+
+ON_LONGEST, ON_SHORTEST = 7, 3
+"""Markers that the longest and the shortest line of a panel have at least, where points suffice."""
+
+
+def markers(styles: Mapping[str, Mapping[str, Any]], counts: Mapping[str, int]) -> dict[str, list[int]]:
+    """The points of each series' line that have a marker, staggered: on lines that coincide they alternate.
+
+    Series of one colour and marker have theirs at the same places: their dashes tell them apart.
+
+    Args:
+        styles: of `Panel.styles`.
+        counts: by series that is drawn, the number of points of its line (`lengths`).
+
+    Returns:
+        Indices of points by series, in the order of `styles`.
+    """
+    own = {name: (look["color"], look["marker"]) for name, look in styles.items() if name in counts}
+    looks = list(dict.fromkeys(own.values()))
+    longest, shortest = max(counts.values(), default=0), min(counts.values(), default=0)
+    every = max(1, min(longest // ON_LONGEST, shortest // ON_SHORTEST), min(len(looks), longest))
+    places = {}
+    for name, look in own.items():
+        index = looks.index(look)
+        start = (2 * index + 1) * every // (2 * len(looks)) if every >= len(looks) else index % every
+        places[name] = list(range(start, counts[name], every)) or [counts[name] - 1]
+    return places
+
+
+def lengths(points: pd.DataFrame) -> dict[str, int]:
+    """The number of points of each series."""
+    return {str(series): len(rows) for series, rows in points.groupby("series")}
+
+
+BAND, DARKEST = 0.16, 0.8
+"""Opacity of a band, and of all bands of a panel together where these are many."""
+
+
+def fade_bands(axes: Axes) -> None:
+    """Make bands fainter where they are so many that lines would not stand out from them."""
+    bands = [part for part in axes.collections if isinstance(part, PolyCollection)]
+    for band in bands:
+        band.set_alpha(min(BAND, DARKEST / len(bands)))
 
 
 def draw_curve(
@@ -48,13 +93,18 @@ def draw_curve(
         limits: the lowest and the highest score that is possible (`ScoreScale.limits`). The band ends there.
         more: further settings of the line, as matplotlib has them.
     """
-    places, value = (rows[name].to_numpy(dtype=float) for name in (x, "value"))
     spread = draw_spread(axes, rows, x, look["color"], limits)
-    line = axes.plot(
-        places, value, **look, markersize=marker_size(look["marker"]), markeredgecolor=PAPER,
-        markeredgewidth=0.5, zorder=3, clip_on=False, **more,
-    )  # fmt: skip
+    line = draw_line(axes, rows, x, look, clip_on=False, **more)
     tag([*spread, *line], "architecture", architecture)
+
+
+def draw_line(axes: Axes, rows: pd.DataFrame, x: str, look: Mapping[str, Any], **more: Any) -> list[Any]:
+    """Draw a line with markers, without a band; the arguments are those of `draw_curve`."""
+    places, value = (rows[name].to_numpy(dtype=float) for name in (x, "value"))
+    return axes.plot(
+        places, value, **look, markersize=marker_size(look["marker"]), markeredgecolor=PAPER,
+        markeredgewidth=0.5, zorder=3, **more,
+    )  # fmt: skip
 
 
 def draw_spread(
@@ -75,7 +125,7 @@ def draw_spread(
     if not shows_seeds(rows).any():
         places, low, high = (rows[name].to_numpy(dtype=float) for name in (x, "low", "high"))
         band = axes.fill_between(
-            places, low.clip(*limits), high.clip(*limits), color=colour, alpha=0.16, linewidth=0
+            places, low.clip(*limits), high.clip(*limits), color=colour, alpha=BAND, linewidth=0
         )
         return [band]
     seeds: dict[str, list[tuple[float, float]]] = {}

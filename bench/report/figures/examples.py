@@ -64,7 +64,7 @@ def error_against_examples(
             shared.nothing_here(axes, "No finished run yet")
         # A line that is wholly below the axis has its name in a note, not on top of the curves at the foot.
         references.name_lines(axes, [line for line in grey if max(line.y) >= limits[0]])
-        return grid.figure, end_spots(axes, panel, limits[0])
+        return grid.figure, end_spots(axes, panel, looks, limits[0])
 
 
 TALL = 2.0
@@ -108,8 +108,9 @@ def last_position(panel: Panel) -> int:
     return int(panel.data["examples"].max()) if len(panel.data) else panel.scale.n_points - 1
 
 
-def end_spots(axes: Axes, panel: Panel, foot: float) -> list[Spot]:
-    """Spots at each curve's last position and at some before it."""
+def end_spots(axes: Axes, panel: Panel, looks: Mapping[str, Look], foot: float) -> list[Spot]:
+    """Spots at each curve's markers and at its last position."""
+    marks = _markers(panel, looks)
     return [
         spot(
             axes,
@@ -119,26 +120,25 @@ def end_spots(axes: Axes, panel: Panel, foot: float) -> list[Spot]:
             f"{row['series']} {row['size']}, {row['examples']} examples: {panel.score(row)}",
             row["run_ids"].split(),
         )
-        for _, rows in panel.data.groupby("series", sort=False)
-        for row in rows.iloc[_marks(len(rows))].to_dict("records")
+        for series, rows in panel.data.groupby("series", sort=False)
+        for row in rows.iloc[sorted({*marks[str(series)], len(rows) - 1})].to_dict("records")
         if math.isfinite(row["value"])
     ]
 
 
 def draw_curves(axes: Axes, panel: Panel, looks: Mapping[str, Look], foot: float) -> None:
     """Draw a line with its 90 % band for each series."""
+    marks = _markers(panel, looks)
     for series, look in panel.styles(looks).items():
         rows = panel.data[panel.data["series"] == series]
         if rows.empty:
             continue
         values = ["value", "low", "high"]
         rows = rows.assign(**rows[values].astype(float).clip(lower=foot))
-        marks = _marks(len(rows))
-        limits = panel.scale.limits
-        shared.draw_curve(axes, rows, "examples", look, panel.series[series], limits, markevery=marks)
+        limits, own = panel.scale.limits, marks[series]
+        shared.draw_curve(axes, rows, "examples", look, panel.series[series], limits, markevery=own)
+    shared.fade_bands(axes)
 
 
-def _marks(count: int) -> list[int]:
-    """About eight positions for markers, the last included."""
-    every = max(1, (count - 1) // 8)
-    return list(range(count - 1, -1, -every))[::-1]
+def _markers(panel: Panel, looks: Mapping[str, Look]) -> dict[str, list[int]]:
+    return shared.markers(panel.styles(looks), shared.lengths(panel.data))

@@ -286,6 +286,7 @@ def _draw_flops(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
                 )
             )  # fmt: skip
         tag([*spreads, bars, *lines, *points], "architecture", panel.series[series])
+    shared_axes.fade_bands(axes)
     name_lines(axes, grey)
 
 

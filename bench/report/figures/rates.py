@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -63,7 +64,7 @@ def score_by_rate(
         axes.set_xlabel("learning rate")
         axes.set_ylabel(task.scale.label)
         tag(axes, "task", panel.task)
-        spots = _draw(axes, panel, looks)
+        spots = _draw(axes, replace(panel, data=_side_by_side(axes, data)), looks)
     return Drawing(name, grid.figure, _caption(task), _in_words(panel), data, spots)
 
 
@@ -97,6 +98,23 @@ def scores_by_rate(task: TaskResults) -> pd.DataFrame:
     return runs[RATES].sort_values(["series", "learning_rate", "seed"], ignore_index=True)
 
 
+def _side_by_side(axes: Axes, data: pd.DataFrame) -> pd.DataFrame:
+    """The data with a column x: the learning rate, moved so that equal scores do not hide one another.
+
+    Widens the axis by as much.
+    """
+    low, high = axes.get_xlim()
+    names = list(dict.fromkeys(data["series"]))
+    step = min(APART, WIDEST / len(names)) * math.log10(high / low)
+    moves = {name: 10 ** (step * (index - (len(names) - 1) / 2)) for index, name in enumerate(names)}
+    axes.set_xlim(low * min(moves.values()), high * max(moves.values()))
+    return data.assign(x=data["learning_rate"].astype(float) * data["series"].map(moves))
+
+
+APART, WIDEST = 0.025, 0.14
+"""Distance of neighbouring series at one learning rate, and of the outer ones, as shares of the axis."""
+
+
 def _draw(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> list[Spot]:
     """Draw grey levels and every series; returns the spots of all seeds that finished."""
     grey, scale = levels(panel), panel.scale
@@ -108,22 +126,22 @@ def _draw(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> list[Spot]:
         lost = panel.data[(panel.data["series"] == series) & (panel.data["state"] == "diverged")]
         edge = [0.04 if scale.higher_is_better else 0.96] * len(lost)
         artists += axes.plot(
-            lost["learning_rate"], edge, marker="x", linestyle="", markersize=5, color=look["color"],
+            lost["x"], edge, marker="x", linestyle="", markersize=5, color=look["color"],
             transform=axes.get_xaxis_transform(), zorder=4,
         )  # fmt: skip
         tag(artists, "architecture", panel.series[series])
     name_lines(axes, grey)
-    return spots_of(axes, data.to_dict("records"), "learning_rate", lambda row: _words(panel, row))
+    return spots_of(axes, data.to_dict("records"), "x", lambda row: _words(panel, row))
 
 
 def _draw_series(axes: Axes, rows: pd.DataFrame, look: Mapping[str, Any]) -> list[Any]:
     """The seeds of one series as small points, their means as a line, a larger point at the chosen rate."""
-    means = rows.groupby("learning_rate")["value"].mean()
-    chosen = means[means.index.isin(rows.loc[rows["chosen"], "learning_rate"])]
+    means = rows.groupby("x")["value"].mean()
+    chosen = means[means.index.isin(rows.loc[rows["chosen"], "x"])]
     common: Any = {"color": look["color"], "clip_on": False}
     size = marker_size(look["marker"])
     return [
-        axes.scatter(rows["learning_rate"], rows["value"], s=7, alpha=0.45, linewidths=0, zorder=3, **common),
+        axes.scatter(rows["x"], rows["value"], s=7, alpha=0.45, linewidths=0, zorder=3, **common),
         *axes.plot(means.index, means, linestyle=look["linestyle"], linewidth=1.4, zorder=3, **common),
         axes.scatter(
             chosen.index, chosen, s=(1.5 * size) ** 2, marker=look["marker"], edgecolors=INK, linewidths=0.8,
@@ -136,8 +154,8 @@ def _caption(task: TaskResults) -> str:
     return (
         f"{task.scale.label.capitalize()}, {task.scale.where}, at the end of training against the learning "
         "rate, each architecture at its best size: each seed a small point, the line their mean. The large "
-        "point is the rate that the validation prompts choose. In other figures and in claims a seed may be "
-        "read at another rate, which the other seeds choose."
+        "point is the rate that the validation prompts choose. Models at one rate stand side by side. "
+        "In other figures and in claims a seed may be read at another rate, which the other seeds choose."
     )
 
 

@@ -131,14 +131,16 @@ def _draw_losses(
     positive = [float(value) for value in losses["value"] if value > 0]
     if shared.spans_decades(positive):
         shared.logarithmic(axes, "y", *shared.log_limits(positive))
-    for name, rows in losses.groupby("series", sort=False):
-        look = {key: styles[str(name)][key] for key in ("color", "linestyle")}
+    for name, places in shared.markers(styles, shared.lengths(losses)).items():
+        rows, look = losses[losses["series"] == name], styles[name]
+        # Ranges of seeds, also of two seeds, which `draw_curve` would draw as lines.
         band = axes.fill_between(
             rows["step"].to_numpy(), rows["low"].to_numpy(), rows["high"].to_numpy(), color=look["color"],
-            alpha=0.16, linewidth=0,
+            alpha=shared.BAND, linewidth=0,
         )  # fmt: skip
-        lines = axes.plot(rows["step"], rows["value"], **look)
-        tag([band, *lines], "architecture", series[str(name)])
+        lines = shared.draw_line(axes, rows, "step", look, markevery=places)
+        tag([band, *lines], "architecture", series[name])
+    shared.fade_bands(axes)
 
 
 def _draw_scores(axes: Axes, panel: Panel, styles: Mapping[str, dict[str, Any]]) -> None:
@@ -151,12 +153,11 @@ def _draw_scores(axes: Axes, panel: Panel, styles: Mapping[str, dict[str, Any]])
     if data.empty:
         shared.nothing_here(axes, "No finished run yet")
     foot = axes.get_ylim()[0]
-    for series, look in styles.items():
-        rows = data[data["series"] == series]
-        if rows.empty:
-            continue
-        limits = max(foot, scale.limits[0]), scale.limits[1]
-        shared.draw_curve(axes, rows, "step", look, panel.series[series], limits)
+    limits = max(foot, scale.limits[0]), scale.limits[1]
+    for series, places in shared.markers(styles, shared.lengths(data)).items():
+        rows, architecture = data[data["series"] == series], panel.series[series]
+        shared.draw_curve(axes, rows, "step", styles[series], architecture, limits, markevery=places)
+    shared.fade_bands(axes)
     name_lines(axes, grey)
 
 

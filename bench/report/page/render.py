@@ -54,7 +54,9 @@ def html(report: Report, drawn: Mapping[str, Mapping[str, bytes]]) -> bytes:
         "light": [(variable(colour), colour) for colour in DARK],
         "dark": [(variable(colour), dark) for colour, dark in DARK.items()],
     }
-    script = Markup((TEMPLATES / "page.js").read_text(encoding="utf-8"))
+    lines = (TEMPLATES / "page.js").read_text(encoding="utf-8").splitlines()
+    words = (line.strip() for line in lines)  # no string of the script spans lines
+    script = Markup("\n".join(line for line in words if line and not line.startswith("//")))
     text = _environment().get_template("index.html.j2").render(
         report=report, fonts=Markup(FONTS), picture=picture, rules=RULES, themes=themes, script=script,
         runs=_embedded(packed(report.runs)),

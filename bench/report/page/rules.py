@@ -75,6 +75,10 @@ RULES = (
     (
         "Words",
         "finished: trained to its last step. diverged: stopped being a number, and is never chosen. failed: "
-        "stopped by an error. missing: no result yet. None of them is ever drawn as zero.",
+        "stopped by an error. missing: no result yet. None of them is ever drawn as zero. 2×128: a model of "
+        "2 layers of width 128. K, M: thousands, millions of parameters. State: how many numbers a model "
+        "keeps of a prompt to read the next token. Mean over positions: over all scored places of a "
+        "prompt. Candidates: the learning rates, or learning rates and clips, that were tried. "
+        "Edge of a grid: the lowest or highest learning rate that was tried; a better one may be outside.",
     ),
 )

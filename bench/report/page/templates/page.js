@@ -273,7 +273,7 @@
       make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "two runs side by side" }, make("table", {},
         make("caption", {}, "Settings in which the runs differ come first, in bold."),
         make("thead", {}, make("tr", {}, make("th", { scope: "col", class: "text" }, "setting"),
-          make("th", { scope: "col", class: "line-0" }, a.id), make("th", { scope: "col", class: "line-1" }, b.id))),
+          make("th", { scope: "col", class: "line-0" }, `${a.id} (solid line)`), make("th", { scope: "col", class: "line-1" }, `${b.id} (dashed line)`))),
         make("tbody", {}, ...rows))));
   }
 
