@@ -300,6 +300,10 @@ def test_a_resumed_run_ends_with_the_same_bits(name: str, stop: int, tmp_path: P
         )
     resumed = train(run, tmp_path / "b", TrainingOptions(device))
     assert resumed["provenance"]["resumptions"] == 1
+    first, second = resumed["provenance"]["pieces"]
+    assert (first["captured"], second["captured"]) == (True, True)
+    assert first["from_step"] == 0 < stop <= second["from_step"]
+    assert first["backends"] == second["backends"] == straight["provenance"]["pieces"][0]["backends"] != {}
     straight.pop("provenance"), resumed.pop("provenance")
     assert straight == resumed
 
