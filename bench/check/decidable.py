@@ -11,8 +11,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.check.claim import Claim, Member
-from bench.check.quantity import FILTERS, FREE, NAMED_POSITIONS, PLAIN, Quantity, field_text, fitting, runs_of
+from bench.check.claim import LEAST_PROMPTS, Claim, Member
+from bench.check.quantity import (
+    FILTERS,
+    FREE,
+    NAMED_POSITIONS,
+    NOT_SCORED,
+    PLAIN,
+    Quantity,
+    field_text,
+    fitting,
+    runs_of,
+)
+from bench.digits import count_of
 from bench.errors import did_you_mean
 from bench.models.architecture import Architecture
 from bench.paper.exhibits import named
@@ -196,11 +207,23 @@ def _unreadable(quantity: Quantity, runs: list[Run]) -> Iterator[Problem]:
         elif isinstance(quantity.at, str) and quantity.at not in (*NAMED_POSITIONS, *evaluation.marks):
             near = did_you_mean(quantity.at, [*NAMED_POSITIONS, *evaluation.marks])
             yield Problem("at", f"task '{task.name}' has no mark '{quantity.at}'{near}")
+    yield from _few_prompts(quantity, runs)
     if quantity.step is not None:
         lacking = [run for run in runs if quantity.step not in run.checkpoints]
         if lacking:
             steps = ", ".join(map(str, lacking[0].checkpoints))
             yield Problem("step", f"no checkpoint at step {quantity.step}, expected one of: {steps}")
+
+
+def _few_prompts(quantity: Quantity, runs: list[Run]) -> Iterator[Problem]:
+    """Too few planned prompts for any interval of a score."""
+    fewest = min(runs, key=lambda run: run.independent_prompts)
+    if quantity.of in NOT_SCORED or fewest.independent_prompts >= LEAST_PROMPTS:
+        return
+    text = f"its scores rest on {count_of(fewest.independent_prompts, 'independent prompt')}"
+    if (together := fewest.task.dependent_prompts) > 1:
+        text += f": of {fewest.evaluation_prompts} prompts, {together} at a time share a function"
+    yield Problem(None, f"{text}; a claim takes at least {LEAST_PROMPTS}")
 
 
 def _positions_in_words(positions: Sequence[int], near: int) -> str:

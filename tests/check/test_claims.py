@@ -11,6 +11,7 @@ from synthetic import grid, run_of, task_named
 
 from bench import suite as suites
 from bench.check import check, claims, exit_code
+from bench.check.claim import LEAST_PROMPTS
 from bench.check.quantity import runs_of
 from bench.errors import InvalidFile
 from bench.results import Pool
@@ -348,6 +349,22 @@ def test_optimizers_and_budgets_are_never_chosen_between(tmp_path: Path) -> None
     narrowed = one("{experiment: mixed, optimizer: adam, steps: 1000}")
     claim = claims.load(write(tmp_path, narrowed), suite).claims["c"]
     assert runs_of(claim.measure, suite) == [runs[2]]
+
+
+@pytest.mark.parametrize("subset", ["per_prompt", "per_batch"])
+def test_too_few_prompts_for_a_claim_are_known_before_training(subset: str, tmp_path: Path) -> None:
+    task = task_named("sparse_parity", subset=subset)
+    least = LEAST_PROMPTS * task.dependent_prompts
+    for prompts, refused in ((least, False), (least - task.dependent_prompts, True)):
+        run = run_of(task, evaluation_prompts=prompts)
+        suite = Suite("quick", "", Path("quick.yaml"), (Experiment("parity", "", "", (run,)),))
+        for of, scored in (("score", True), ("convergence_step", False)):
+            text = one(f"{{experiment: parity, of: {of}}}")
+            if refused and scored:
+                (problem,) = problems(tmp_path, text, suite)
+                assert problem.startswith(f"5:5: its scores rest on {LEAST_PROMPTS - 1} independent prompts")
+            else:
+                assert claims.load(write(tmp_path, text), suite).claims
 
 
 @pytest.mark.parametrize(
