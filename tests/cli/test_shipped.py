@@ -128,7 +128,8 @@ def test_commands_take_a_name_and_changes(command: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_changed_runs_are_trained_checked_and_reported_apart(tmp_path: Path) -> None:
-    shrunk = ["--set", "steps=4", "--set", "architectures=mamba,transformer", "--set", "evaluation_prompts=16"]
+    changes = ("steps=4", "architectures=mamba,transformer", "evaluation_prompts=16")
+    shrunk = [word for change in changes for word in ("--set", change)]
     few = ["--filter", "task=linear_regression"]
     trained = said(bench("run", "quick", *shrunk, *few, "--workers", 1, cwd=tmp_path))
     assert "Done: 2 finished." in trained
