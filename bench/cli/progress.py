@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -22,6 +22,7 @@ from bench.cli.time_limit import Deadline, TimeUp
 from bench.digits import count_of
 from bench.dispatch.job import Baselines, Job
 from bench.dispatch.state import Folder
+from bench.dispatch.status import RunStatus, status_of
 from bench.plan.planned import Planned
 from bench.results import load_run
 from bench.speed.records import Shape, shape_of
@@ -63,38 +64,6 @@ def follow(
 
 
 @dataclass
-class _Active:
-    """A run that trains: its last heartbeat.
-
-    Attributes:
-        step: optimisation steps done.
-        steps_per_second: speed of its stack.
-        loss: None before the first window of steps has ended.
-        stack: members of its stack.
-        evaluation_seconds: its share of the seconds of its stack's evaluations so far.
-        evaluation_flops: FLOPs of its evaluations so far.
-    """
-
-    step: int
-    steps_per_second: float
-    loss: float | None
-    stack: int
-    evaluation_seconds: float
-    evaluation_flops: int
-
-    @classmethod
-    def of(cls, beat: dict[str, Any]) -> _Active:
-        return cls(
-            int(beat.get("step", 0)),
-            float(beat.get("steps_per_second", 0)),
-            beat.get("loss"),
-            max(1, int(beat.get("stack", 1))),
-            float(beat.get("evaluation_seconds", 0.0)),
-            int(beat.get("evaluation_flops", 0)),
-        )
-
-
-@dataclass
 class _View:
     """What is on the screen while runs train.
 
@@ -118,8 +87,8 @@ class _View:
     out: printing.Output
     began: float = field(default_factory=time.monotonic)
     ended: dict[str, str] = field(default_factory=dict)
-    active: dict[str, _Active] = field(default_factory=dict)
-    first_seen: dict[str, _Active] = field(default_factory=dict)
+    active: dict[str, RunStatus] = field(default_factory=dict)
+    first_seen: dict[str, RunStatus] = field(default_factory=dict)
     last_active: float = field(default_factory=time.monotonic)
     named_holders: set[str] = field(default_factory=set)
     live: Live | None = None
@@ -155,7 +124,7 @@ class _View:
             folder = Folder.of(self.results, entry.run.id)
             beat = folder.heartbeat() if folder.alive() else None
             if beat is not None:
-                active = self.active[entry.run.id] = _Active.of(beat)
+                active = self.active[entry.run.id] = status_of(beat)
                 self.first_seen.setdefault(entry.run.id, active)
                 self._measure_evaluations(entry, active)
             elif (word := self._outcome(entry, folder)) is not None:
@@ -200,7 +169,7 @@ class _View:
             soft_wrap=True,
         )
 
-    def _measure_evaluations(self, entry: Planned, active: _Active) -> None:
+    def _measure_evaluations(self, entry: Planned, active: RunStatus) -> None:
         """Note the work per FLOP of a run's evaluations: what its steps do in the time of the evaluations."""
         if active.evaluation_flops and active.steps_per_second:
             per_flop = active.evaluation_seconds / active.evaluation_flops

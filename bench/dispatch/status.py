@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -125,19 +125,31 @@ def _outcome(result: RunRecord) -> RunStatus:
     return RunStatus("diverged", step, note=result.reason or "")
 
 
+def status_of(beat: Mapping[str, Any]) -> RunStatus:
+    """The status of a running run by its heartbeat."""
+    return RunStatus(
+        "running",
+        step=int(beat.get("step", 0)),
+        steps_per_second=float(beat.get("steps_per_second", 0.0)),
+        loss=beat.get("loss"),
+        job=str(beat.get("job", "")),
+        stack=max(1, int(beat.get("stack", 1))),
+        evaluation_seconds=float(beat.get("evaluation_seconds", 0.0)),
+        evaluation_flops=int(beat.get("evaluation_flops", 0)),
+    )
+
+
 def _without_result(run: Run, folder: Folder, queue: Queue) -> RunStatus:
     """The status of a run without a result, from its state folder and the queue."""
     exists = folder.path.exists()
     beat = (folder.heartbeat() or {}) if exists else {}
-    step, job = int(beat.get("step", 0)), str(beat.get("job", ""))
-    evaluations = float(beat.get("evaluation_seconds", 0.0)), int(beat.get("evaluation_flops", 0))
+    seen = status_of(beat)
+    step, job = seen.step, seen.job
     if beat and "ended" not in beat and _has_owner(folder, beat, queue):
         age = folder.silence(beat)
         silent = age if age > SILENT_AFTER_SECONDS else 0.0
         note = f"silent for {silent / 60:.0f} min: it may hang" if silent else ""
-        speed = float(beat.get("steps_per_second", 0.0))
-        members = max(1, int(beat.get("stack", 1)))
-        return RunStatus("running", step, speed, beat.get("loss"), note, silent, job, members, *evaluations)
+        return replace(seen, note=note, silent_seconds=silent)
     # A process that has just locked the run has not written its first heartbeat yet.
     if exists and not job and (not beat or "ended" in beat) and folder.is_locked():
         return RunStatus("running", step)
@@ -151,10 +163,10 @@ def _without_result(run: Run, folder: Folder, queue: Queue) -> RunStatus:
     note = _how_it_ended(beat, queue.gone.get(run.id))
     if exists and folder.has_checkpoint():
         note = f"{note or 'interrupted'}; resumable"
-        seconds, flops = evaluations
         return RunStatus(
-            "missing", step, note=note, job=job, evaluation_seconds=seconds, evaluation_flops=flops
-        )
+            "missing", step, note=note, job=job,
+            evaluation_seconds=seen.evaluation_seconds, evaluation_flops=seen.evaluation_flops,
+        )  # fmt: skip
     return RunStatus("missing", note=note, job=job)
 
 
