@@ -87,9 +87,9 @@ class Planned:
 
         A run that was evaluated before has measured it itself: its FLOPs left, at its seconds per FLOP.
         """
-        total, done = self.run.evaluation_flops(), self.status.evaluation_flops
-        if self.has_ended or not total:
+        if self.has_ended or not (total := self.run.evaluation_flops()):
             return 0.0
+        done = self.status.evaluation_flops
         per_flop = self.status.evaluation_seconds / done if done else self.estimate.evaluation_seconds / total
         return max(0, total - done) * per_flop
 
