@@ -126,7 +126,6 @@ def test_tables_beside_the_paper_have_its_number_first(undrawn: None) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_the_papers_report_is_of_a_readable_size(undrawn: None) -> None:
     suite, pool = paper_results()
     verdicts = check(paper_claims(), suite, Pool())  # as many as with results, and sooner there
