@@ -107,6 +107,7 @@ class _View:
         ended: outcomes of the runs that have ended, by id: finished, diverged or failed.
         active: the runs that train now, by id.
         first_seen: what had been done of each run when it was seen first, by id; it is no work of this call.
+        last_seen: what had been done of each run when it was seen last, by id.
         last_active: when a run trained last, or waiting was last mentioned, as `time.monotonic()`.
         named_holders: processes that a message has named already.
         live: the live table; None if the output is no terminal.
@@ -120,6 +121,7 @@ class _View:
     ended: dict[str, str] = field(default_factory=dict)
     active: dict[str, _Active] = field(default_factory=dict)
     first_seen: dict[str, _Active] = field(default_factory=dict)
+    last_seen: dict[str, _Active] = field(default_factory=dict)
     last_active: float = field(default_factory=time.monotonic)
     named_holders: set[str] = field(default_factory=set)
     live: Live | None = None
@@ -134,6 +136,13 @@ class _View:
         }
         """The work of each run's steps: expected seconds, or FLOPs if the seconds of a run are unknown."""
         self._evaluation_flops = {entry.run.id: entry.run.evaluation_flops() for entry in self.todo}
+        self._expected = {
+            entry.run.id: entry.estimate.evaluation_seconds / max(1, self._evaluation_flops[entry.run.id])
+            if estimated
+            else 1.0
+            for entry in self.todo
+        }
+        """Expected work per FLOP of each run's evaluations."""
         self._measured: dict[Shape, float] = {}
         """Work per FLOP of evaluations, by shape, as runs of this call have measured it."""
 
@@ -155,8 +164,10 @@ class _View:
             folder = Folder.of(self.results, entry.run.id)
             beat = folder.heartbeat() if folder.alive() else None
             if beat is not None:
-                active = self.active[entry.run.id] = _Active.of(beat)
-                self.first_seen.setdefault(entry.run.id, active)
+                active = self.active[entry.run.id] = self.last_seen[entry.run.id] = _Active.of(beat)
+                first = self.first_seen.setdefault(entry.run.id, active)
+                if active.step < first.step:  # the heartbeat of a process that died was beyond its checkpoint
+                    self.first_seen[entry.run.id] = active
                 self._measure_evaluations(entry, active)
             elif (word := self._outcome(entry, folder)) is not None:
                 ended.append((entry, word))
@@ -210,9 +221,7 @@ class _View:
 
     def _work_of(self, entry: Planned, steps: int, evaluation_flops: int) -> float:
         """The work of so many steps and evaluations of a run."""
-        total = self._evaluation_flops[entry.run.id]
-        expected = entry.estimate.evaluation_seconds / total if total else 0.0
-        per_flop = self._measured.get(shape_of(entry.run), expected)
+        per_flop = self._measured.get(shape_of(entry.run), self._expected[entry.run.id])
         return self._work[entry.run.id] * steps / entry.run.steps + evaluation_flops * per_flop
 
     def _work_done(self) -> float:
@@ -239,8 +248,7 @@ class _View:
         """Steps, and FLOPs of evaluations, that are done of a run."""
         if entry.run.id in self.ended:
             return entry.run.steps, self._evaluation_flops[entry.run.id]
-        seen = self.first_seen.get(entry.run.id, entry.status)
-        done = self.active.get(entry.run.id, seen)
+        done = self.last_seen.get(entry.run.id, entry.status)
         return done.step, done.evaluation_flops
 
     def _eta(self) -> str:

@@ -20,6 +20,7 @@ from bench.results import Pool
 from bench.results.flops_axis import AXIS
 from bench.results.record import RecordedRun
 from bench.run import Run
+from bench.speed.records import flops_per_step
 from bench.stack import form_stacks, stackable
 
 if TYPE_CHECKING:
@@ -83,21 +84,28 @@ class Planned:
 
     @property
     def evaluation_seconds_left(self) -> float:
-        """Expected seconds of one worker in the evaluations still to come; 0 where no time was measured.
+        """Expected seconds of one worker in the evaluations still to come; 0 where nothing was measured.
 
-        A run that was evaluated before has measured it itself: its FLOPs left, at its seconds per FLOP.
+        A run that was evaluated before has measured it itself: its FLOPs left, at its seconds per FLOP. Of a
+        running run like none that was measured, a FLOP takes as long as in its steps.
         """
-        total, done = self.run.evaluation_flops(), self.status.evaluation_flops
+        total, status = self.run.evaluation_flops(), self.status
         if self.has_ended or not total:
             return 0.0
-        per_flop = self.status.evaluation_seconds / done if done else self.estimate.evaluation_seconds / total
-        return max(0, total - done) * per_flop
+        if status.evaluation_flops:
+            per_flop = status.evaluation_seconds / status.evaluation_flops
+        elif self.estimate.seconds is None and status.steps_per_second > 0:
+            flops_per_second = status.steps_per_second * status.stack * flops_per_step(self.run)
+            per_flop = 1 / max(1.0, flops_per_second)
+        else:
+            per_flop = self.estimate.evaluation_seconds / total
+        return max(0, total - status.evaluation_flops) * per_flop
 
     def cautious_seconds(self, kind: str) -> float:
         """`remaining_seconds`, or seconds to reckon with on a "cpu" or "gpu" where they are unknown."""
         if self.remaining_seconds is not None:
             return self.remaining_seconds
-        return cautious_seconds(self.run, kind) * (1 - self.share_done)
+        return cautious_seconds(self.run, kind, self.status.step, self.status.evaluation_flops)
 
 
 @dataclass(frozen=True)
