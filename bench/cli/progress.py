@@ -166,7 +166,8 @@ class _View:
             if beat is not None:
                 active = self.active[entry.run.id] = self.last_seen[entry.run.id] = _Active.of(beat)
                 first = self.first_seen.setdefault(entry.run.id, active)
-                if active.step < first.step:  # the heartbeat of a process that died was beyond its checkpoint
+                # The heartbeat of a process that died may have been beyond its checkpoint.
+                if (active.step, active.evaluation_flops) < (first.step, first.evaluation_flops):
                     self.first_seen[entry.run.id] = active
                 self._measure_evaluations(entry, active)
             elif (word := self._outcome(entry, folder)) is not None:
@@ -245,8 +246,8 @@ class _View:
         return total
 
     def _done(self, entry: Planned) -> tuple[int, int]:
-        """Steps, and FLOPs of evaluations, that are done of a run."""
-        if entry.run.id in self.ended:
+        """Steps, and FLOPs of evaluations, that are done of a run. One that diverged did not do the rest."""
+        if self.ended.get(entry.run.id) == "finished":
             return entry.run.steps, self._evaluation_flops[entry.run.id]
         done = self.last_seen.get(entry.run.id, entry.status)
         return done.step, done.evaluation_flops

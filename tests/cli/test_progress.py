@@ -136,3 +136,23 @@ def test_the_time_left_of_a_run_that_waits_or_goes_back_is_that_of_its_steps(
     assert left(40, 400) == pytest.approx(120, rel=0.01)
     assert left(40, 400, ended="asked to stop") == pytest.approx(120, rel=0.01)  # it waits in the queue
     assert left(60, 500) == pytest.approx(100, rel=0.01)
+
+
+def test_a_run_that_diverged_at_once_has_not_done_its_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = grid(
+        task_named(), ["mamba"], [(2, 32)], [1e-3], seeds=(0, 1), steps=1000, checkpoints=(1000,),
+        evaluation_prompts=2,
+    )  # fmt: skip
+    todo = plan(suite_of(experiment_of(runs)), tmp_path, Pool({}, {}), Speeds(Pool({}, {})))
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    view = progress._View(todo, tmp_path, Workers(), Output())
+    view.update()
+    write_pool(tmp_path, runs[:1], outcome="diverged")
+    for step in (0, 100):
+        Folder.of(tmp_path, runs[1].id).beat(step=step, steps=1000, steps_per_second=5.0, loss=1.0)
+        view.update()
+    clock.now += 20.0
+    assert view.seconds_left() == pytest.approx(180, rel=0.01)  # a tenth took 20 s
