@@ -72,9 +72,9 @@ class Folder:
         return int(beat.get("step", 0)), int(beat.get("parts", 0))
 
     def alive(self) -> bool:
-        """Whether a process trains the run, by its heartbeat. The last heartbeat of a stop states the end."""
+        """Whether a process trains the run, by its heartbeat."""
         beat = self.heartbeat()
-        if beat is None or "ended" in beat or self.silence(beat) > SILENT_AFTER_SECONDS:
+        if beat is None or is_last(beat) or self.silence(beat) > SILENT_AFTER_SECONDS:
             return False
         return owner_exists(beat) is not False
 
@@ -110,6 +110,8 @@ class Folder:
         is_same = (record.get("step"), record.get("parts", 0)) == (step, parts)
         count = 1 + (int(record.get("deaths", 0)) if is_same else 0)
         write_json(self.path / "deaths.json", {"deaths": count, "step": step, "parts": parts})
+        if (beat := self.heartbeat()) is not None:  # it stays, because it has the progress
+            write_json(self.path / "heartbeat.json", {**beat, "died": True})
         return count
 
     def deaths(self) -> int:
@@ -154,6 +156,11 @@ def log_of(results: Path, run_id: str) -> Path:
     return results / STATE / "logs" / f"{run_id}.log"
 
 
+def is_last(beat: Mapping[str, Any]) -> bool:
+    """Whether a heartbeat is known to be the last one of its process: it was stopped, or it died."""
+    return "ended" in beat or "died" in beat
+
+
 def owner_exists(beat: dict[str, Any]) -> bool | None:
     """Whether the process of a heartbeat exists; None if it is on another machine."""
     return process_exists(beat["pid"]) if beat["host"] == socket.gethostname() else None
@@ -163,7 +170,8 @@ _NUMBER = (int, float)
 _HEARTBEAT: _Types = {
     "pid": int, "host": str, "time": _NUMBER, "step": (int, None), "steps": (int, None), "job": (str, None),
     "loss": (*_NUMBER, None), "steps_per_second": (*_NUMBER, None), "parts": (int, None),
-    "evaluation_seconds": (*_NUMBER, None), "evaluation_flops": (int, None),
+    "evaluation_seconds": (*_NUMBER, None), "evaluation_flops": (int, None), "died": (bool, None),
+    "stack_id": (str, None),
 }  # fmt: skip
 _DEATHS: _Types = {"deaths": int, "step": (int, None), "parts": (int, None)}
 _FAILURE: _Types = {"time": (*_NUMBER, None)}

@@ -75,7 +75,10 @@ class JobPlan:
 
 
 def plan_jobs(
-    items: Sequence[WorkItem], target_seconds: float, capacity: Capacity = Capacity()
+    items: Sequence[WorkItem],
+    target_seconds: float,
+    capacity: Capacity = Capacity(),
+    limit_seconds: float = math.inf,
 ) -> list[JobPlan]:
     """Gather items into jobs of about `target_seconds` each, as evenly as possible.
 
@@ -86,6 +89,8 @@ def plan_jobs(
         items: all work.
         target_seconds: how long a job should take.
         capacity: what each job can do at a time.
+        limit_seconds: how long a job can take. Items that together take longer go into more jobs. A limit
+            below the target is not for this: the user has jobs requeued.
     """
     workers = [capacity.workers_for(item) for item in items]
     # Work without a GPU (baselines) needs no job of its own: it joins the smallest items that use a GPU.
@@ -99,28 +104,35 @@ def plan_jobs(
             [(index, item.seconds) for index, item in enumerate(items) if workers[index] == number],
             target_seconds,
             number,
+            limit_seconds if limit_seconds >= target_seconds else math.inf,
         )
     ]
     jobs.sort()  # about in the order of the suite
     return [JobPlan(tuple(items[index] for index in members), number) for members, number in jobs]
 
 
-def _gathered(work: list[tuple[int, float]], target_seconds: float, workers: int) -> list[list[int]]:
-    """Indices of items by job, from their indices and seconds.
-
-    The longest item first, each into the job with the least work. An item longer than the target is a
-    job of its own.
-    """
+def _gathered(
+    work: list[tuple[int, float]], target_seconds: float, workers: int, limit_seconds: float
+) -> list[list[int]]:
+    """Indices of items by job, from their indices and seconds. An item longer than the target is a job."""
     longest_first = sorted(work, key=lambda entry: -entry[1])
     long = [index for index, seconds in longest_first if seconds >= target_seconds]
     short = [(index, seconds) for index, seconds in longest_first if seconds < target_seconds]
     # `workers` long items side by side take the job no longer than one of them.
     jobs = [long[begin : begin + workers] for begin in range(0, len(long), workers)]
     count = max(1, math.ceil(sum(seconds for _, seconds in short) / (target_seconds * workers)))
+    loads, evenly = _even(short, count)
+    while max(loads) > limit_seconds * workers and count < len(short):
+        count += max(1, count // 20)  # a few attempts suffice, also for thousands of items
+        loads, evenly = _even(short, count)
+    return [sorted(members) for members in (*jobs, *evenly) if members]
+
+
+def _even(longest_first: list[tuple[int, float]], count: int) -> tuple[list[float], list[list[int]]]:
+    """The work and the indices of `count` jobs: each item goes into the job with the least work so far."""
     bins: list[tuple[float, int, list[int]]] = [(0.0, number, []) for number in range(count)]
-    for index, seconds in short:
+    for index, seconds in longest_first:
         load, number, members = heapq.heappop(bins)
         members.append(index)
         heapq.heappush(bins, (load + seconds, number, members))
-    jobs += [members for _, _, members in bins if members]
-    return [sorted(members) for members in jobs]
+    return [load for load, _, _ in bins], [members for _, _, members in bins]

@@ -80,6 +80,25 @@ def test_there_are_no_more_jobs_than_the_target_asks_for(seconds: list[float], t
     assert len(plan_jobs(taking(seconds), target)) <= long + math.ceil(short / target)
 
 
+@given(SECONDS, TARGETS, st.floats(1.0, 3.0))
+def test_a_job_of_several_items_ends_before_its_time_limit(
+    seconds: list[float], target: float, factor: float
+) -> None:
+    limit = target * factor
+    jobs = plan_jobs(taking(seconds), target, limit_seconds=limit)
+    assert all(job.seconds <= limit or len(job.items) == 1 for job in jobs)
+    assert sorted(number for job in jobs for number in numbers(job)) == list(range(len(seconds)))
+
+
+def test_a_time_limit_below_the_target_makes_no_more_jobs() -> None:
+    """The user has jobs requeued."""
+    work = taking([600.0] * 100)
+    assert plan_jobs(work, 4 * 3600, limit_seconds=3600) == plan_jobs(work, 4 * 3600)
+    two_thirds = taking([2.6 * 3600] * 3)
+    assert [len(job.items) for job in plan_jobs(two_thirds, 4 * 3600)] == [2, 1]
+    assert [len(job.items) for job in plan_jobs(two_thirds, 4 * 3600, limit_seconds=5 * 3600)] == [1, 1, 1]
+
+
 def test_many_short_runs_share_jobs_evenly() -> None:
     jobs = plan_jobs(taking([600.0] * 100), 4 * 3600)
     assert [len(job.items) for job in jobs] == [20] * 5
