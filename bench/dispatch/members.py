@@ -13,6 +13,7 @@ from bench.dispatch.job import Machine, is_done
 from bench.dispatch.order import Order
 from bench.dispatch.plugin_checks import record_plugins
 from bench.dispatch.state import Folder
+from bench.dispatch.status import status_of
 from bench.run import Run
 from bench.stack import Stack
 
@@ -131,16 +132,18 @@ def first_progress(folders: Sequence[Folder], saved: Folder) -> Progress:
     """
     from bench.train.loop import Progress
 
-    resumes = saved.has_checkpoint()
-    step, parts = max(folder.last_progress() for folder in folders) if resumes else (0, 0)
-    beats = [folder.heartbeat() or {} if resumes else {} for folder in folders]
+    losses = (None,) * len(folders)
+    if not saved.has_checkpoint():
+        return Progress(0, losses, 0.0, 0, (0.0,) * len(folders), (0,) * len(folders))
+    step, parts = max(folder.last_progress() for folder in folders)
+    last = [status_of(folder.heartbeat() or {}) for folder in folders]
     return Progress(
         step,
-        (None,) * len(folders),
+        losses,
         0.0,
         parts,
-        tuple(float(beat.get("evaluation_seconds", 0.0)) for beat in beats),
-        tuple(int(beat.get("evaluation_flops", 0)) for beat in beats),
+        tuple(status.evaluation_seconds for status in last),
+        tuple(status.evaluation_flops for status in last),
     )
 
 

@@ -86,8 +86,8 @@ class Planned:
     def evaluation_seconds_left(self) -> float:
         """Expected seconds of one worker in the evaluations still to come; 0 where nothing was measured.
 
-        A run that was evaluated before has measured it itself: its FLOPs left, at its seconds per FLOP. Of a
-        running run like none that was measured, a FLOP takes as long as in its steps.
+        A run that was evaluated before has measured it itself: its FLOPs left, at its seconds per FLOP. In a
+        running run without an estimate, a FLOP of an evaluation takes as long as one of its steps.
         """
         if self.has_ended or not (total := self.run.evaluation_flops()):
             return 0.0
