@@ -199,7 +199,6 @@ class LocalPool:
             if folder.record_death() >= MOST_DEATHS:
                 folder.fail_with("WorkerDied", f"{ending}, {MOST_DEATHS} times without progress")
                 self.order.consider_abandoning()
-                folder.remove_heartbeat()
         if jobs:
             return
         self._deaths += 1

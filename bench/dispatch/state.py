@@ -104,13 +104,16 @@ class Folder:
         return f"{holder}, last heard {self.silence(beat) / 60:.0f} min ago" if beat else holder
 
     def record_death(self) -> int:
-        """Record that the run's process died. Returns the number of deaths since the last progress."""
+        """Record that the run's process died. Returns the number of deaths since the last progress.
+
+        The heartbeat stays, marked, because it contains the progress.
+        """
         step, parts = self.last_progress()
         record = _read(self.path / "deaths.json", _DEATHS) or {}
         is_same = (record.get("step"), record.get("parts", 0)) == (step, parts)
         count = 1 + (int(record.get("deaths", 0)) if is_same else 0)
         write_json(self.path / "deaths.json", {"deaths": count, "step": step, "parts": parts})
-        if (beat := self.heartbeat()) is not None:  # it stays, because it has the progress
+        if (beat := self.heartbeat()) is not None:
             write_json(self.path / "heartbeat.json", {**beat, "died": True})
         return count
 

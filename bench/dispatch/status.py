@@ -63,7 +63,8 @@ class RunStatus:
     Attributes:
         word: a finished or diverged run has a result; a running run has a live owner; a queued run is part
             of a queued cluster job; a failed run has a recorded failure; every other run is missing.
-        step: optimisation steps done, as far as its files show.
+        step: optimisation steps done, as far as its files show. Without a checkpoint they are lost: 0, unless
+            it is running.
         steps_per_second: of a running run. All members of its stack make a step at the same time.
         loss: latest training loss of a running run.
         note: for people: why the run failed, whether it can resume, why it waits.
@@ -125,7 +126,7 @@ def _outcome(result: RunRecord) -> RunStatus:
 
 
 def status_of(beat: Mapping[str, Any]) -> RunStatus:
-    """The status of a running run by its heartbeat."""
+    """The status of a running run by its heartbeat. Heartbeats of earlier versions lack some fields."""
     return RunStatus(
         "running",
         step=int(beat.get("step", 0)),
@@ -149,18 +150,19 @@ def _without_result(run: Run, results: Path, queue: Queue) -> RunStatus:
         silent = age if age > SILENT_AFTER_SECONDS else 0.0
         note = f"silent for {silent / 60:.0f} min: it may hang" if silent else ""
         return replace(seen, note=note, silent_seconds=silent)
+    # Speed, loss and stack are those of a process that has ended.
     done = replace(seen, word="missing", steps_per_second=0.0, loss=None, stack=1)
     # A process that has just locked the run has not written its first heartbeat yet.
     if exists and not seen.job and (not beat or is_last(beat)) and folder.is_locked():
         return replace(done, word="running")
-    if exists and (failure := folder.failure()) is not None:
-        message = str(failure.get("message", "")).strip().splitlines()
-        note = f"{failure.get('class')}: {message[0] if message else ''}"
-        return RunStatus("failed", done.step, note=note, job=seen.job)
     # Members of a stack have one checkpoint, in the folder of the stack.
     resumable = exists and Folder.of(results, beat.get("stack_id", run.id)).has_checkpoint()
     if not resumable:
         done = RunStatus("missing", job=seen.job)
+    if exists and (failure := folder.failure()) is not None:
+        message = str(failure.get("message", "")).strip().splitlines()
+        note = f"{failure.get('class')}: {message[0] if message else ''}"
+        return replace(done, word="failed", note=note)
     if (queued := queue.runs.get(run.id)) is not None:
         note = f"job {queued.number} {queued.state.lower()}" + (f" ({queued.reason})" if queued.waits else "")
         return replace(done, word="queued", note=note, job=queued.number)

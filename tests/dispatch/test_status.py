@@ -143,6 +143,9 @@ def test_a_run_whose_process_died_has_done_what_it_has_saved(tmp_path: Path) -> 
     status = run_status(run, tmp_path, Pool())
     assert (status.word, status.step, status.note) == ("missing", 500, "interrupted; resumable")
     assert status.evaluation_flops == 1_000
+    folder.fail_with("WorkerDied", "killed by SIGKILL, 3 times without progress")
+    status = run_status(run, tmp_path, Pool())
+    assert (status.word, status.step, status.evaluation_flops) == ("failed", 500, 1_000), "a retry resumes"
 
 
 def test_members_of_an_interrupted_stack_can_resume_from_its_checkpoint(tmp_path: Path) -> None:
