@@ -75,8 +75,8 @@ class _View:
         began: when this command began to train, as `time.monotonic()`.
         ended: outcomes of the runs that have ended, by id: finished, diverged or failed.
         active: the runs that train now, by id.
-        first_seen: what had been done of each run when it was seen first, by id; it is no work of this call.
-        last_seen: what had been done of each run when it was seen last, by id.
+        first_seen: of each run that trained meanwhile, by id: what it had done before this call.
+        last_seen: of the same runs, by id: what they had done when they last trained.
         last_active: when a run trained last, or waiting was last mentioned, as `time.monotonic()`.
         named_holders: processes that a message has named already.
         live: the live table; None if the output is no terminal.
@@ -105,14 +105,14 @@ class _View:
         }
         """The work of each run's steps: expected seconds, or FLOPs if the seconds of a run are unknown."""
         self._evaluation_flops = {entry.run.id: entry.run.evaluation_flops() for entry in self.todo}
-        self._expected = {
+        self._expected_per_flop = {
             entry.run.id: entry.estimate.evaluation_seconds / max(1, self._evaluation_flops[entry.run.id])
             if estimated
             else 1.0
             for entry in self.todo
         }
         """Expected work per FLOP of each run's evaluations."""
-        self._measured: dict[Shape, float] = {}
+        self._measured_per_flop: dict[Shape, float] = {}
         """Work per FLOP of evaluations, by shape, as runs of this call have measured it."""
 
     @contextmanager
@@ -187,11 +187,11 @@ class _View:
             per_flop = active.evaluation_seconds / active.evaluation_flops
             steps_per_second = active.steps_per_second * active.stack
             work_per_second = self._work[entry.run.id] / entry.run.steps * steps_per_second
-            self._measured[shape_of(entry.run)] = per_flop * work_per_second
+            self._measured_per_flop[shape_of(entry.run)] = per_flop * work_per_second
 
     def _work_of(self, entry: Planned, steps: int, evaluation_flops: int) -> float:
         """The work of so many steps and evaluations of a run."""
-        per_flop = self._measured.get(shape_of(entry.run), self._expected[entry.run.id])
+        per_flop = self._measured_per_flop.get(shape_of(entry.run), self._expected_per_flop[entry.run.id])
         return self._work[entry.run.id] * steps / entry.run.steps + evaluation_flops * per_flop
 
     def _work_done(self) -> float:
@@ -199,10 +199,8 @@ class _View:
         total = 0.0
         for entry in self.todo:
             steps, flops = self._done(entry)
-            if (first := self.first_seen.get(entry.run.id)) is not None:
-                total += self._work_of(entry, steps - first.step, flops - first.evaluation_flops)
-            elif entry.run.id in self.ended:
-                total += self._work_of(entry, steps, flops)
+            first = self.first_seen.get(entry.run.id, entry.status)
+            total += self._work_of(entry, steps - first.step, flops - first.evaluation_flops)
         return total
 
     def _work_left(self) -> float:
@@ -215,7 +213,7 @@ class _View:
         return total
 
     def _done(self, entry: Planned) -> tuple[int, int]:
-        """Steps, and FLOPs of evaluations, that are done of a run. One that diverged did not do the rest."""
+        """Steps, and FLOPs of evaluations, that are done of a run. A diverged run has not done the rest."""
         if self.ended.get(entry.run.id) == "finished":
             return entry.run.steps, self._evaluation_flops[entry.run.id]
         done = self.last_seen.get(entry.run.id, entry.status)

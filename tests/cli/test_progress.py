@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from bench.cli import progress
 from bench.cli.printing import Output
 from bench.dispatch.job import Job
 from bench.dispatch.state import Folder
+from bench.dispatch.status import RunStatus
 from bench.plan.planned import plan
 from bench.plan.time import Speeds
 from bench.results import Pool
@@ -150,6 +152,8 @@ def test_a_run_that_diverged_at_once_has_not_done_its_work(
     monkeypatch.setattr(progress, "time", clock)
     view = progress._View(todo, tmp_path, Workers(), Output())
     view.update()
+    # Earlier calls had done half of the run that diverges, before this call sees it.
+    view.todo[0] = replace(view.todo[0], status=RunStatus("missing", 500))
     write_pool(tmp_path, runs[:1], outcome="diverged")
     for step in (0, 100):
         Folder.of(tmp_path, runs[1].id).beat(step=step, steps=1000, steps_per_second=5.0, loss=1.0)
