@@ -69,9 +69,8 @@ class JobPlan:
 
     @property
     def seconds(self) -> float:
-        """Expected duration, at least that of its longest item."""
-        durations = [item.seconds for item in self.items]
-        return max(sum(durations) / self.workers, *durations)
+        """Expected duration."""
+        return _duration([item.seconds for item in self.items], self.workers)
 
 
 def plan_jobs(
@@ -89,8 +88,8 @@ def plan_jobs(
         items: all work.
         target_seconds: how long a job should take.
         capacity: what each job can do at a time.
-        limit_seconds: how long a job can take. Items that together take longer go into more jobs. A limit
-            below the target is not for this: the user has jobs requeued.
+        limit_seconds: how long a job may take. Items that together take longer go into more jobs. A limit
+            below the target does not count: such jobs are meant to be requeued.
     """
     workers = [capacity.workers_for(item) for item in items]
     # Work without a GPU (baselines) needs no job of its own: it joins the smallest items that use a GPU.
@@ -114,25 +113,41 @@ def plan_jobs(
 def _gathered(
     work: list[tuple[int, float]], target_seconds: float, workers: int, limit_seconds: float
 ) -> list[list[int]]:
-    """Indices of items by job, from their indices and seconds. An item longer than the target is a job."""
+    """Indices of items by job, from their indices and seconds.
+
+    Items longer than the target are in jobs without shorter ones, at most one for each worker.
+    """
     longest_first = sorted(work, key=lambda entry: -entry[1])
     long = [index for index, seconds in longest_first if seconds >= target_seconds]
     short = [(index, seconds) for index, seconds in longest_first if seconds < target_seconds]
     # `workers` long items side by side take the job no longer than one of them.
     jobs = [long[begin : begin + workers] for begin in range(0, len(long), workers)]
     count = max(1, math.ceil(sum(seconds for _, seconds in short) / (target_seconds * workers)))
-    loads, evenly = _even(short, count)
-    while max(loads) > limit_seconds * workers and count < len(short):
+    seconds_of = dict(work)
+
+    def fits(members: list[int]) -> bool:
+        return _duration([seconds_of[index] for index in sorted(members)], workers) <= limit_seconds
+
+    evenly = _even(short, count)
+    while count < len(short) and not all(map(fits, evenly)):
         count += max(1, count // 20)  # a few attempts suffice, also for thousands of items
-        loads, evenly = _even(short, count)
+        evenly = _even(short, count)
     return [sorted(members) for members in (*jobs, *evenly) if members]
 
 
-def _even(longest_first: list[tuple[int, float]], count: int) -> tuple[list[float], list[list[int]]]:
-    """The work and the indices of `count` jobs: each item goes into the job with the least work so far."""
+def _even(longest_first: list[tuple[int, float]], count: int) -> list[list[int]]:
+    """Indices of the items of `count` jobs: each item goes into the job with the least work so far."""
     bins: list[tuple[float, int, list[int]]] = [(0.0, number, []) for number in range(count)]
     for index, seconds in longest_first:
         load, number, members = heapq.heappop(bins)
         members.append(index)
         heapq.heappush(bins, (load + seconds, number, members))
-    return [load for load, _, _ in bins], [members for _, _, members in bins]
+    return [members for _, _, members in bins]
+
+
+def _duration(seconds: Sequence[float], workers: int) -> float:
+    """Duration of items in this order: a worker takes the next item as soon as it is free."""
+    free_at = [0.0] * min(workers, max(1, len(seconds)))
+    for item_seconds in seconds:
+        heapq.heapreplace(free_at, free_at[0] + item_seconds)
+    return max(free_at)

@@ -80,13 +80,13 @@ def test_there_are_no_more_jobs_than_the_target_asks_for(seconds: list[float], t
     assert len(plan_jobs(taking(seconds), target)) <= long + math.ceil(short / target)
 
 
-@given(SECONDS, TARGETS, st.floats(1.0, 3.0))
-def test_a_job_of_several_items_ends_before_its_time_limit(
-    seconds: list[float], target: float, factor: float
+@given(SECONDS, TARGETS, st.floats(1.0, 3.0), st.integers(1, 5))
+def test_a_job_with_more_items_than_workers_ends_before_its_time_limit(
+    seconds: list[float], target: float, factor: float, workers: int
 ) -> None:
     limit = target * factor
-    jobs = plan_jobs(taking(seconds), target, limit_seconds=limit)
-    assert all(job.seconds <= limit or len(job.items) == 1 for job in jobs)
+    jobs = plan_jobs(taking(seconds), target, Capacity(workers), limit_seconds=limit)
+    assert all(job.seconds <= limit or len(job.items) <= workers for job in jobs)
     assert sorted(number for job in jobs for number in numbers(job)) == list(range(len(seconds)))
 
 
@@ -110,6 +110,11 @@ def test_side_by_side_a_job_takes_so_much_more() -> None:
     long = plan_jobs(taking([9 * 3600.0] * 4), 4 * 3600, two)
     assert [len(job.items) for job in long] == [2, 2]
     assert {job.seconds for job in long} == {9 * 3600.0}
+    three = taking([2.6 * 3600] * 3)
+    (job,) = plan_jobs(three, 4 * 3600, two)
+    assert job.seconds == 5.2 * 3600, "the third waits for one of the others"
+    limited = plan_jobs(three, 4 * 3600, two, limit_seconds=5 * 3600)
+    assert [len(job.items) for job in limited] == [2, 1]
 
 
 def test_large_items_go_into_jobs_with_fewer_workers_and_baselines_with_the_small_ones() -> None:
