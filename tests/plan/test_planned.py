@@ -22,6 +22,7 @@ from synthetic import (
     speed_record,
     suite_of,
     task_named,
+    write_pool,
 )
 
 from bench import suite as suites
@@ -376,6 +377,10 @@ def test_a_plan_is_printed_and_exported_with_what_is_unknown(
     printed = capsys.readouterr().out
     unknown = sum(run["estimated_hours"] is None for run in others)
     assert re.search(rf"all, each run once +{len(runs)} +· +· +\S+ (s|min) +{unknown} ", printed)
+    write_pool(tmp_path, runs[:1], outcome="diverged")  # at once: no time is done
+    show_plan(SuiteChoice.of(suite, results=tmp_path), as_json=False)
+    printed = capsys.readouterr().out
+    assert re.search(rf"all, each run once +{len(runs)} +· +1 +· +\S+ (s|min) +{unknown} ", printed)
     records.path_of(tmp_path, "this device").write_text("{}")
     show_plan(SuiteChoice.of(suite, results=tmp_path), as_json=True)
     (problem,) = json.loads(capsys.readouterr().out)["problems"]
