@@ -1,7 +1,8 @@
 """The state folder of a run while it trains: its owner, its progress, its failure.
 
     results/.state/<id>/      lock            held by the process that trains the run
-                              heartbeat.json  step, loss and speed, written about once a second
+                              heartbeat.json  step, loss and speed, written about once a second; the last one
+                                              of a process states `ended` (it stopped) or `died`
                               checkpoint.pt   the state from which the run resumes
                               failure.json    the error of the last attempt
                               deaths.json     how often its process died without an error
