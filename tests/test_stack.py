@@ -23,10 +23,12 @@ from bench.dispatch.members import StackMembers
 from bench.dispatch.order import Order
 from bench.dispatch.stacking import record_members
 from bench.dispatch.state import Folder
+from bench.dispatch.status import run_status
 from bench.dispatch.worker import _Worker
 from bench.models.architectures import PAPER
 from bench.models.mixers.block import Block
 from bench.models.sizes import Size
+from bench.results import Pool
 from bench.run import Run
 from bench.stack import Stack, even_parts, stack_shape, stackable
 from bench.tasks import TASKS, Task
@@ -352,13 +354,20 @@ def test_parts_are_few_and_even_and_keep_the_order(count: int, most: int) -> Non
 def test_a_resumed_stack_shows_the_step_of_a_member_that_has_not_ended(tmp_path: Path) -> None:
     stack = Stack.of(*(member(learning_rate=rate) for rate in (1e-3, 2e-3)))
     second = Folder.of(tmp_path, stack.members[1].id)
-    second.beat(step=7)  # the first has ended: its folder is gone
+    cost = {"evaluation_seconds": 9.0, "evaluation_flops": 1_000}
+    second.beat(step=7, **cost)  # the first has ended: its folder is gone
     order = Order(tmp_path, (), {})
+    (begun(stack, tmp_path) / "checkpoint.pt").write_bytes(b"something")
     members = StackMembers(stack, order, Machine(), {}, lambda began: {}, lambda folder, error: None)
     members.begin()
     beat = second.heartbeat()
     assert beat is not None
     assert beat["step"] == 7
+    assert {name: beat[name] for name in cost} == cost  # the time left would jump without them
+    assert run_status(stack.members[1], tmp_path, Pool()).step == 7
+    (Folder.of(tmp_path, stack.id).path / "checkpoint.pt").unlink()
+    members.begin()
+    assert second.last_progress() == (0, 0), "what was not saved is done again"
 
 
 def test_the_log_says_where_a_run_trains_before_its_heartbeat_does(

@@ -156,7 +156,7 @@ def conclude_early(
     words = Counter(status.word for status in statuses.values())
     ended = [f"{words['finished']:,} of {len(chosen):,} finished"]
     ended += [f"{words[word]:,} {word}" for word in ("diverged", "failed") if words[word]]
-    # Of runs at their last step the evaluation is left, whose time is unknown.
+    # Runs that have only to be stored take no time.
     time_left = "" if not seconds_left else f" (about {printing.duration(seconds_left)} left)"
     out.say(f"{', '.join([*ended, *_saved(left, results)])}{time_left}; run the same command again.")
     _say_why(todo, statuses, out)

@@ -132,7 +132,8 @@ def _totals(out: printing.Output, suite: suites.Suite, planned: list[Planned], t
 
 def _sums(planned: list[Planned], words: list[Any]) -> list[str]:
     states = Counter(entry.status.word for entry in planned)
-    done = Total.of(entry.estimate.seconds for entry in planned if entry.has_ended)
+    expected = [(entry.estimate.seconds, entry.share_done) for entry in planned if entry.has_ended]
+    done = Total.of(None if seconds is None else seconds * share for seconds, share in expected)
     left = Total.of(entry.remaining_seconds for entry in planned if not entry.has_ended)
     return [
         f"{len(planned):,}",

@@ -75,7 +75,8 @@ class _View:
         began: when this command began to train, as `time.monotonic()`.
         ended: outcomes of the runs that have ended, by id: finished, diverged or failed.
         active: the runs that train now, by id.
-        first_seen: what had been done of each run when it was seen first, by id; it is no work of this call.
+        first_seen: of each run that trained meanwhile, by id: what it had done before this call.
+        last_seen: of the same runs, by id: what they had done when they last trained.
         last_active: when a run trained last, or waiting was last mentioned, as `time.monotonic()`.
         named_holders: processes that a message has named already.
         live: the live table; None if the output is no terminal.
@@ -89,6 +90,7 @@ class _View:
     ended: dict[str, str] = field(default_factory=dict)
     active: dict[str, RunStatus] = field(default_factory=dict)
     first_seen: dict[str, RunStatus] = field(default_factory=dict)
+    last_seen: dict[str, RunStatus] = field(default_factory=dict)
     last_active: float = field(default_factory=time.monotonic)
     named_holders: set[str] = field(default_factory=set)
     live: Live | None = None
@@ -103,7 +105,14 @@ class _View:
         }
         """The work of each run's steps: expected seconds, or FLOPs if the seconds of a run are unknown."""
         self._evaluation_flops = {entry.run.id: entry.run.evaluation_flops() for entry in self.todo}
-        self._measured: dict[Shape, float] = {}
+        self._expected_per_flop = {
+            entry.run.id: entry.estimate.evaluation_seconds / max(1, self._evaluation_flops[entry.run.id])
+            if estimated
+            else 1.0
+            for entry in self.todo
+        }
+        """Expected work per FLOP of each run's evaluations."""
+        self._measured_per_flop: dict[Shape, float] = {}
         """Work per FLOP of evaluations, by shape, as runs of this call have measured it."""
 
     @contextmanager
@@ -124,8 +133,11 @@ class _View:
             folder = Folder.of(self.results, entry.run.id)
             beat = folder.heartbeat() if folder.alive() else None
             if beat is not None:
-                active = self.active[entry.run.id] = status_of(beat)
-                self.first_seen.setdefault(entry.run.id, active)
+                active = self.active[entry.run.id] = self.last_seen[entry.run.id] = status_of(beat)
+                first = self.first_seen.setdefault(entry.run.id, active)
+                # The heartbeat of a process that died may have been beyond its checkpoint.
+                if (active.step, active.evaluation_flops) < (first.step, first.evaluation_flops):
+                    self.first_seen[entry.run.id] = active
                 self._measure_evaluations(entry, active)
             elif (word := self._outcome(entry, folder)) is not None:
                 ended.append((entry, word))
@@ -175,13 +187,11 @@ class _View:
             per_flop = active.evaluation_seconds / active.evaluation_flops
             steps_per_second = active.steps_per_second * active.stack
             work_per_second = self._work[entry.run.id] / entry.run.steps * steps_per_second
-            self._measured[shape_of(entry.run)] = per_flop * work_per_second
+            self._measured_per_flop[shape_of(entry.run)] = per_flop * work_per_second
 
     def _work_of(self, entry: Planned, steps: int, evaluation_flops: int) -> float:
         """The work of so many steps and evaluations of a run."""
-        total = self._evaluation_flops[entry.run.id]
-        expected = entry.estimate.evaluation_seconds / total if total else 0.0
-        per_flop = self._measured.get(shape_of(entry.run), expected)
+        per_flop = self._measured_per_flop.get(shape_of(entry.run), self._expected_per_flop[entry.run.id])
         return self._work[entry.run.id] * steps / entry.run.steps + evaluation_flops * per_flop
 
     def _work_done(self) -> float:
@@ -189,10 +199,8 @@ class _View:
         total = 0.0
         for entry in self.todo:
             steps, flops = self._done(entry)
-            if (first := self.first_seen.get(entry.run.id)) is not None:
-                total += self._work_of(entry, steps - first.step, flops - first.evaluation_flops)
-            elif entry.run.id in self.ended:
-                total += self._work_of(entry, steps, flops)
+            first = self.first_seen.get(entry.run.id, entry.status)
+            total += self._work_of(entry, steps - first.step, flops - first.evaluation_flops)
         return total
 
     def _work_left(self) -> float:
@@ -205,11 +213,10 @@ class _View:
         return total
 
     def _done(self, entry: Planned) -> tuple[int, int]:
-        """Steps, and FLOPs of evaluations, that are done of a run."""
-        if entry.run.id in self.ended:
+        """Steps, and FLOPs of evaluations, that are done of a run. A diverged run has not done the rest."""
+        if self.ended.get(entry.run.id) == "finished":
             return entry.run.steps, self._evaluation_flops[entry.run.id]
-        seen = self.first_seen.get(entry.run.id, entry.status)
-        done = self.active.get(entry.run.id, seen)
+        done = self.last_seen.get(entry.run.id, entry.status)
         return done.step, done.evaluation_flops
 
     def _eta(self) -> str:

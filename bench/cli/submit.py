@@ -77,7 +77,8 @@ def submit_order(
     kind = "gpu" if slurm.site.wants_gpus else "cpu"
     check_fit(slurm.site, todo, memories, out)
     items = _work_items(jobs, todo, results, memories, slurm)
-    plans = plan_jobs(items, 3600 * slurm.site.job_hours, slurm.capacity())
+    limit = 60 * slurm.site.minutes - slurm.site.signal_delay_s  # then Slurm warns, and the job saves
+    plans = plan_jobs(items, 3600 * slurm.site.job_hours, slurm.capacity(), limit)
     arrays = len(even_parts(plans, largest_array()))
     out.say(f"{_job_count(plans)} in {count_of(arrays, 'array')}; {cost}.")
     if options.dry_run:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bench import environment, plugins
 from bench import results as pools
 from bench.dispatch.job import Machine
-from bench.dispatch.members import heartbeat_fields
+from bench.dispatch.members import first_progress, heartbeat_fields
 from bench.dispatch.plugin_checks import NotComparable, check_plugins, record_plugins
 from bench.dispatch.state import Folder
 from bench.dispatch.worker_process import check_kernels, prepare_process
@@ -144,11 +144,7 @@ def _heartbeats(folder: Folder, run: Run, device: str) -> Iterator[Callable[[Pro
 
     After an exception the last heartbeat states the end, because this process may live on.
     """
-    from bench.train.loop import Progress
-
-    began = time.time()
-    step, parts = folder.last_progress()
-    last = Progress(step, (None,), 0.0, parts)
+    began, last = time.time(), first_progress([folder], folder)
 
     def beat(progress: Progress) -> None:
         nonlocal last

@@ -26,7 +26,7 @@ from typing import Any
 from bench import plugins
 from bench.dispatch.job import Job, Machine, Seat
 from bench.dispatch.order import Order
-from bench.dispatch.state import Folder, log_of
+from bench.dispatch.state import Folder, is_last, log_of
 from bench.dispatch.worker import NO_ROOM, REGROUP, work
 from bench.errors import UserError
 from bench.results import STATE
@@ -199,7 +199,6 @@ class LocalPool:
             if folder.record_death() >= MOST_DEATHS:
                 folder.fail_with("WorkerDied", f"{ending}, {MOST_DEATHS} times without progress")
                 self.order.consider_abandoning()
-            folder.remove_heartbeat()
         if jobs:
             return
         self._deaths += 1
@@ -211,7 +210,7 @@ class LocalPool:
         jobs = []
         for job in self.jobs:
             beat = Folder.of(self.order.results, job.id).heartbeat()
-            if beat is not None and self._is_of(crew, beat):
+            if beat is not None and not is_last(beat) and self._is_of(crew, beat):
                 jobs.append(job)
         return jobs
 

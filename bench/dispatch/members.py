@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from bench.dispatch.job import Machine, is_done
 from bench.dispatch.order import Order
 from bench.dispatch.plugin_checks import record_plugins
 from bench.dispatch.state import Folder
+from bench.dispatch.status import status_of
 from bench.run import Run
 from bench.stack import Stack
 
@@ -55,15 +56,8 @@ class StackMembers:
         self._last: Progress | None = None
 
     def begin(self) -> None:
-        """Write the first heartbeats, with the step from which the training resumes.
-
-        The last heartbeats of an earlier process are at its checkpoint or a little further. Members that
-        ended have none.
-        """
-        from bench.train.loop import Progress
-
-        step, parts = max(folder.last_progress() for folder in self.folders)
-        self.report(Progress(step, (None,) * len(self.stack), 0.0, parts))
+        """Write the first heartbeats, with the step from which the training resumes."""
+        self.report(first_progress(self.folders, Folder.of(self.order.results, self.stack.id)))
 
     def report(self, progress: Progress) -> None:
         """Write a heartbeat for every member in training, and from time to time a line into the log."""
@@ -87,7 +81,7 @@ class StackMembers:
         for k, (run, folder) in enumerate(zip(self.stack.members, self.folders, strict=True)):
             if k not in self._ended:
                 fields = heartbeat_fields(run, self.machine.device, self.began, progress, k)
-                folder.beat(**fields, **self.job_field, **more)
+                folder.beat(**fields, stack_id=self.stack.id, **self.job_field, **more)
 
     def keep_weights(self, k: int, tensors: dict[str, Tensor]) -> dict[str, str] | None:
         """Write the weights of member number `k`. Returns their entry in its result."""
@@ -127,6 +121,32 @@ class StackMembers:
         self.folders[k].clear()
 
 
+def first_progress(folders: Sequence[Folder], saved: Folder) -> Progress:
+    """What earlier processes have done of a stack, by the last heartbeats of its members.
+
+    The last heartbeats are at the checkpoint or a little further. Members that ended have none.
+
+    Args:
+        folders: of the members.
+        saved: the folder of the checkpoint. Without a checkpoint the training begins anew.
+    """
+    from bench.train.loop import Progress
+
+    losses = (None,) * len(folders)
+    if not saved.has_checkpoint():
+        return Progress(0, losses, 0.0, 0, (0.0,) * len(folders), (0,) * len(folders))
+    step, parts = max(folder.last_progress() for folder in folders)
+    last = [status_of(folder.heartbeat() or {}) for folder in folders]
+    return Progress(
+        step,
+        losses,
+        0.0,
+        parts,
+        tuple(status.evaluation_seconds for status in last),
+        tuple(status.evaluation_flops for status in last),
+    )
+
+
 def heartbeat_fields(
     run: Run, device: str, began: float, progress: Progress, member: int = 0
 ) -> dict[str, Any]:
@@ -141,14 +161,8 @@ def heartbeat_fields(
         "loss": progress.losses[member],
         "steps_per_second": progress.steps_per_second,
         "parts": progress.parts,
-        **(
-            {
-                "evaluation_seconds": progress.evaluation_seconds[member],
-                "evaluation_flops": progress.evaluation_flops[member],
-            }
-            if progress.evaluation_flops
-            else {}
-        ),
+        "evaluation_seconds": progress.evaluation_seconds[member],
+        "evaluation_flops": progress.evaluation_flops[member],
     }
 
 

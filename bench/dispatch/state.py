@@ -1,7 +1,8 @@
 """The state folder of a run while it trains: its owner, its progress, its failure.
 
     results/.state/<id>/      lock            held by the process that trains the run
-                              heartbeat.json  step, loss and speed, written about once a second
+                              heartbeat.json  step, loss and speed, written about once a second; the last one
+                                              of a process states `ended` (it stopped) or `died`
                               checkpoint.pt   the state from which the run resumes
                               failure.json    the error of the last attempt
                               deaths.json     how often its process died without an error
@@ -72,9 +73,9 @@ class Folder:
         return int(beat.get("step", 0)), int(beat.get("parts", 0))
 
     def alive(self) -> bool:
-        """Whether a process trains the run, by its heartbeat. The last heartbeat of a stop states the end."""
+        """Whether a process trains the run, by its heartbeat."""
         beat = self.heartbeat()
-        if beat is None or "ended" in beat or self.silence(beat) > SILENT_AFTER_SECONDS:
+        if beat is None or is_last(beat) or self.silence(beat) > SILENT_AFTER_SECONDS:
             return False
         return owner_exists(beat) is not False
 
@@ -104,12 +105,17 @@ class Folder:
         return f"{holder}, last heard {self.silence(beat) / 60:.0f} min ago" if beat else holder
 
     def record_death(self) -> int:
-        """Record that the run's process died. Returns the number of deaths since the last progress."""
+        """Record that the run's process died. Returns the number of deaths since the last progress.
+
+        The heartbeat stays, marked, because it contains the progress.
+        """
         step, parts = self.last_progress()
         record = _read(self.path / "deaths.json", _DEATHS) or {}
         is_same = (record.get("step"), record.get("parts", 0)) == (step, parts)
         count = 1 + (int(record.get("deaths", 0)) if is_same else 0)
         write_json(self.path / "deaths.json", {"deaths": count, "step": step, "parts": parts})
+        if (beat := self.heartbeat()) is not None:
+            write_json(self.path / "heartbeat.json", {**beat, "died": True})
         return count
 
     def deaths(self) -> int:
@@ -154,6 +160,11 @@ def log_of(results: Path, run_id: str) -> Path:
     return results / STATE / "logs" / f"{run_id}.log"
 
 
+def is_last(beat: Mapping[str, Any]) -> bool:
+    """Whether a heartbeat is known to be the last one of its process: it was stopped, or it died."""
+    return "ended" in beat or "died" in beat
+
+
 def owner_exists(beat: dict[str, Any]) -> bool | None:
     """Whether the process of a heartbeat exists; None if it is on another machine."""
     return process_exists(beat["pid"]) if beat["host"] == socket.gethostname() else None
@@ -163,7 +174,8 @@ _NUMBER = (int, float)
 _HEARTBEAT: _Types = {
     "pid": int, "host": str, "time": _NUMBER, "step": (int, None), "steps": (int, None), "job": (str, None),
     "loss": (*_NUMBER, None), "steps_per_second": (*_NUMBER, None), "parts": (int, None),
-    "evaluation_seconds": (*_NUMBER, None), "evaluation_flops": (int, None),
+    "evaluation_seconds": (*_NUMBER, None), "evaluation_flops": (int, None), "died": (bool, None),
+    "stack_id": (str, None),
 }  # fmt: skip
 _DEATHS: _Types = {"deaths": int, "step": (int, None), "parts": (int, None)}
 _FAILURE: _Types = {"time": (*_NUMBER, None)}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from bench.dispatch.state import SILENT_AFTER_SECONDS, Folder, owner_exists
+from bench.dispatch.state import SILENT_AFTER_SECONDS, Folder, is_last, owner_exists
 from bench.results import Pool, RunRecord, load_run, path_of
 from bench.run import Run
 
@@ -63,14 +63,15 @@ class RunStatus:
     Attributes:
         word: a finished or diverged run has a result; a running run has a live owner; a queued run is part
             of a queued cluster job; a failed run has a recorded failure; every other run is missing.
-        step: optimisation steps done, as far as its files show.
+        step: optimisation steps done, as far as its files show. Without a checkpoint they are lost: 0, unless
+            it is running.
         steps_per_second: of a running run. All members of its stack make a step at the same time.
         loss: latest training loss of a running run.
         note: for people: why the run failed, whether it can resume, why it waits.
         silent_seconds: age of a running run's heartbeat if that is too old; else 0.
         job: number of the cluster job that the run is or was part of, or "".
         stack: number of members of the stack in which a running run trains.
-        evaluation_seconds: seconds of one worker in the evaluations of a running or resumable run so far: its
+        evaluation_seconds: seconds of one worker in the evaluations so far of a run without a result: its
             share of those of its stack.
         evaluation_flops: FLOPs of these evaluations (`bench.run.Run.evaluation_flops`).
     """
@@ -105,10 +106,9 @@ def run_status(run: Run, results: Path, pool: Pool, queue: Queue = NO_QUEUE) -> 
     """
     if (result := pool.runs.get(run.id)) is not None:
         return _outcome(result)
-    folder = Folder.of(results, run.id)
-    status = _without_result(run, folder, queue)
+    status = _without_result(run, results, queue)
     # A worker stores the result, then removes the folder. Perhaps it did both after the pool was read.
-    if status.word in ("missing", "queued") and not folder.path.exists():
+    if status.word in ("missing", "queued") and not Folder.of(results, run.id).path.exists():
         stored = load_run(results, run)
         if stored is not None:
             pool.add(path_of(results, run), stored)
@@ -126,7 +126,7 @@ def _outcome(result: RunRecord) -> RunStatus:
 
 
 def status_of(beat: Mapping[str, Any]) -> RunStatus:
-    """The status of a running run by its heartbeat."""
+    """The status of a running run by its heartbeat. Heartbeats of earlier versions lack some fields."""
     return RunStatus(
         "running",
         step=int(beat.get("step", 0)),
@@ -139,35 +139,35 @@ def status_of(beat: Mapping[str, Any]) -> RunStatus:
     )
 
 
-def _without_result(run: Run, folder: Folder, queue: Queue) -> RunStatus:
+def _without_result(run: Run, results: Path, queue: Queue) -> RunStatus:
     """The status of a run without a result, from its state folder and the queue."""
+    folder = Folder.of(results, run.id)
     exists = folder.path.exists()
     beat = (folder.heartbeat() or {}) if exists else {}
     seen = status_of(beat)
-    step, job = seen.step, seen.job
-    if beat and "ended" not in beat and _has_owner(folder, beat, queue):
+    if beat and not is_last(beat) and _has_owner(folder, beat, queue):
         age = folder.silence(beat)
         silent = age if age > SILENT_AFTER_SECONDS else 0.0
         note = f"silent for {silent / 60:.0f} min: it may hang" if silent else ""
         return replace(seen, note=note, silent_seconds=silent)
+    # Speed, loss and stack are those of a process that has ended.
+    done = replace(seen, word="missing", steps_per_second=0.0, loss=None, stack=1)
     # A process that has just locked the run has not written its first heartbeat yet.
-    if exists and not job and (not beat or "ended" in beat) and folder.is_locked():
-        return RunStatus("running", step)
+    if exists and not seen.job and (not beat or is_last(beat)) and folder.is_locked():
+        return replace(done, word="running")
+    # Members of a stack have one checkpoint, in the folder of the stack.
+    resumable = exists and Folder.of(results, beat.get("stack_id", run.id)).has_checkpoint()
+    if not resumable:
+        done = RunStatus("missing", job=seen.job)
     if exists and (failure := folder.failure()) is not None:
         message = str(failure.get("message", "")).strip().splitlines()
         note = f"{failure.get('class')}: {message[0] if message else ''}"
-        return RunStatus("failed", step, note=note, job=job)
+        return replace(done, word="failed", note=note)
     if (queued := queue.runs.get(run.id)) is not None:
         note = f"job {queued.number} {queued.state.lower()}" + (f" ({queued.reason})" if queued.waits else "")
-        return RunStatus("queued", step, note=note, job=queued.number)
+        return replace(done, word="queued", note=note, job=queued.number)
     note = _how_it_ended(beat, queue.gone.get(run.id))
-    if exists and folder.has_checkpoint():
-        note = f"{note or 'interrupted'}; resumable"
-        return RunStatus(
-            "missing", step, note=note, job=job,
-            evaluation_seconds=seen.evaluation_seconds, evaluation_flops=seen.evaluation_flops,
-        )  # fmt: skip
-    return RunStatus("missing", note=note, job=job)
+    return replace(done, note=f"{note or 'interrupted'}; resumable" if resumable else note)
 
 
 def _has_owner(folder: Folder, beat: dict[str, Any], queue: Queue) -> bool:

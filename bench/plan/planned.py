@@ -20,6 +20,7 @@ from bench.results import Pool
 from bench.results.flops_axis import AXIS
 from bench.results.record import RecordedRun
 from bench.run import Run
+from bench.speed.records import flops_per_step
 from bench.stack import form_stacks, stackable
 
 if TYPE_CHECKING:
@@ -83,21 +84,27 @@ class Planned:
 
     @property
     def evaluation_seconds_left(self) -> float:
-        """Expected seconds of one worker in the evaluations still to come; 0 where no time was measured.
+        """Expected seconds of one worker in the evaluations still to come; 0 where nothing was measured.
 
-        A run that was evaluated before has measured it itself: its FLOPs left, at its seconds per FLOP.
+        A run that was evaluated before has measured it itself: its FLOPs left, at its seconds per FLOP. In a
+        running run without an estimate, a FLOP of an evaluation takes as long as one of its steps.
         """
         if self.has_ended or not (total := self.run.evaluation_flops()):
             return 0.0
-        done = self.status.evaluation_flops
-        per_flop = self.status.evaluation_seconds / done if done else self.estimate.evaluation_seconds / total
-        return max(0, total - done) * per_flop
+        status = self.status
+        if status.evaluation_flops:
+            per_flop = status.evaluation_seconds / status.evaluation_flops
+        elif self.estimate.seconds is None and status.steps_per_second > 0:
+            per_flop = 1 / (status.steps_per_second * status.stack * max(1, flops_per_step(self.run)))
+        else:
+            per_flop = self.estimate.evaluation_seconds / total
+        return max(0, total - status.evaluation_flops) * per_flop
 
     def cautious_seconds(self, kind: str) -> float:
         """`remaining_seconds`, or seconds to reckon with on a "cpu" or "gpu" where they are unknown."""
         if self.remaining_seconds is not None:
             return self.remaining_seconds
-        return cautious_seconds(self.run, kind) * (1 - self.share_done)
+        return cautious_seconds(self.run, kind, self.status.step, self.status.evaluation_flops)
 
 
 @dataclass(frozen=True)

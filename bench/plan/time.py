@@ -34,8 +34,8 @@ class TimeEstimate:
         seconds: wall-clock seconds of one worker: the run's share of those of its stack; None when unknown.
         basis: what the time of the steps rests on.
         members: of the stack that the run is expected to train in.
-        evaluation_seconds: the part of `seconds` that evaluations take; 0 where no similar run has measured
-            it.
+        evaluation_seconds: the part of `seconds` that evaluations take. Where no similar run has measured it,
+            their FLOPs take as long as those of steps.
     """
 
     seconds: float | None
@@ -96,31 +96,31 @@ class Speeds:
     def estimate(self, run: Run, members: int = 1, last_step: int | None = None) -> TimeEstimate:
         """Seconds for a run as one of `members` of a stack: for its first `last_step` steps, or for all."""
         shape, steps = shape_of(run), run.steps if last_step is None else last_step
-        evaluations = self._evaluation_seconds(run, shape, members, last_step)
-        if by_stack := self._times.get(shape):
-            basis: Basis = "measured" if members in by_stack else "scaled"
-            seconds = steps * _seconds_in_stack(by_stack, members)
-            return TimeEstimate(seconds + evaluations, basis, members, evaluations)
-        per_step = flops_per_step(run)
+        per_step = max(1, flops_per_step(run))
         near = self._nearest(self._times, shape, per_step)
         if near is None:
             return TimeEstimate(None, "unknown", members)
+        by_stack = self._times[near]
+        basis: Basis = "measured" if near == shape and members in by_stack else "scaled"
         # Less work per step need not be faster: small steps are mostly overhead.
-        growth = max(1.0, per_step / self._flops[near])
-        seconds = steps * growth * _seconds_in_stack(self._times[near], members)
-        return TimeEstimate(seconds + evaluations, "scaled", members, evaluations)
+        growth = 1.0 if near == shape else max(1.0, per_step / self._flops[near])
+        seconds_per_step = growth * _seconds_in_stack(by_stack, members)
+        seconds_per_flop = self._evaluation_seconds_per_flop(shape, members, per_step)
+        if seconds_per_flop is None:
+            seconds_per_flop = seconds_per_step / per_step
+        evaluations = run.evaluation_flops(last_step) * seconds_per_flop
+        return TimeEstimate(steps * seconds_per_step + evaluations, basis, members, evaluations)
 
-    def _evaluation_seconds(self, run: Run, shape: Shape, members: int, last_step: int | None) -> float:
-        """Seconds of a run's evaluations, from those of the nearest shape; 0 where none was measured.
+    def _evaluation_seconds_per_flop(self, shape: Shape, members: int, per_step: int) -> float | None:
+        """Seconds per FLOP of evaluations, from those of the nearest shape; None where none was measured.
 
-        They grow with the FLOPs of the evaluations. A prompt takes no less than one of a larger shape.
+        A prompt takes no less than one of a larger shape.
         """
-        per_step = flops_per_step(run)
         near = self._nearest(self._evaluation_times, shape, per_step)
         if near is None:
-            return 0.0
-        per_flop = _seconds_in_stack(self._evaluation_times[near], members)
-        return run.evaluation_flops(last_step) * per_flop * max(1.0, self._flops[near] / max(1, per_step))
+            return None
+        growth = max(1.0, self._flops[near] / per_step)
+        return growth * _seconds_in_stack(self._evaluation_times[near], members)
 
     def _nearest(
         self, measured: Mapping[Shape, dict[int, list[float]]], shape: Shape, per_step: float
@@ -154,9 +154,18 @@ class Speeds:
         self._flops[shape] = per_step
 
 
-def cautious_seconds(run: Run, kind: str) -> float:
-    """Seconds to reckon with for a run of unknown duration: see `CAUTIOUS_FLOPS_PER_SECOND`."""
-    return (run.steps * flops_per_step(run) + run.evaluation_flops()) / CAUTIOUS_FLOPS_PER_SECOND[kind]
+def cautious_seconds(run: Run, kind: str, step: int = 0, evaluation_flops: int = 0) -> float:
+    """Seconds to reckon with for a run of unknown duration: see `CAUTIOUS_FLOPS_PER_SECOND`.
+
+    Args:
+        run: the run.
+        kind: of the device, "cpu" or "gpu".
+        step: optimisation steps done.
+        evaluation_flops: FLOPs of the evaluations done.
+    """
+    steps = max(0, run.steps - step) * flops_per_step(run)
+    evaluations = max(0, run.evaluation_flops() - evaluation_flops)
+    return (steps + evaluations) / CAUTIOUS_FLOPS_PER_SECOND[kind]
 
 
 def most_measured(pool: Pool, records: Sequence[Record], preferred: str | None = None) -> str | None:

@@ -57,10 +57,9 @@ class Progress:
     Attributes:
         step: optimisation steps done.
         losses: each member's mean training loss in the last whole window; None before the first one ends.
-        steps_per_second: speed of the stack since the last look.
+        steps_per_second: speed of the stack since the last look; before the first one, of earlier processes.
         parts: parts of the prompts that the evaluation after this step has scored so far. 0 before it.
-        evaluation_seconds: of each member, its share of the seconds of all evaluations so far; empty where
-            that is not known yet.
+        evaluation_seconds: of each member, its share of the seconds of all evaluations so far.
         evaluation_flops: of each member, the FLOPs of these evaluations (`bench.run.Run.evaluation_flops`).
     """
 
@@ -185,7 +184,8 @@ class _Training:
         self.scoring = StackScoring(self.stack, self.state, self.notes, self.options.device)
         self.before = self.notes  # as the notes were before the last evaluation
         self.saved_at = time.monotonic()
-        self.progress, self.reported_at = Progress(int(self.state.step), self._losses(), 0.0), -math.inf
+        self.progress = Progress(int(self.state.step), self._losses(), self._mean_speed())
+        self.reported_at = -math.inf
         self.reported = set(range(len(self.stack))).difference(self.notes.computed)
 
     def advance(self) -> None:
@@ -330,7 +330,7 @@ class _Training:
         notes, options = self.notes, self.options
         return {
             "train_seconds": round(notes.train_seconds, 3),
-            "steps_per_second": rounded(int(self.state.step) / max(notes.train_seconds, 1e-9), 4),
+            "steps_per_second": rounded(self._mean_speed(), 4),
             "evaluation_seconds": round(notes.evaluation_seconds[k], 3),
             "evaluation_flops": notes.evaluation_flops[k],
             "resumptions": notes.resumptions,
@@ -363,6 +363,10 @@ class _Training:
         (place,) = self.notes.places([k])
         parameters = self.state.parameters.of_member(place)
         return self.options.keep_weights(k, state_dict_of(self.state.model, parameters))
+
+    def _mean_speed(self) -> float:
+        """Steps per second of all processes so far; 0 before the first step."""
+        return int(self.state.step) / max(self.notes.train_seconds, 1e-9)
 
     def _losses(self) -> tuple[float | None, ...]:
         curves = (member.curve["loss"] for member in self.notes.members)

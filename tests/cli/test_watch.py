@@ -87,7 +87,10 @@ def test_the_end_is_foretold_from_the_pace_of_what_runs(
         Folder.of(results, run.id).beat(step=500, steps=run.steps, steps_per_second=5.0, loss=1.0)
     found = status(suite, results, capsys)["total"]
     assert found["states"]["running"] == 2
-    assert (found["seconds_left"], found["runs_unknown"]) == (200.0, 6)
+    # A FLOP of the evaluations still to come takes as long as one of steps.
+    evaluations = runs[0].evaluation_flops() / runs[0].training_flops_full_length(1) / 5.0
+    assert found["seconds_left"] == pytest.approx(2 * (100.0 + evaluations))
+    assert found["runs_unknown"] == 6
     assert found["eta_seconds"] is None, "six runs like none that was measured"
     # Measured: 10 steps a second of a Transformer. It runs at half of that; so will the two that are scaled.
     like = runs[0].model_copy(update={"seed": 9, "batch_size": 32})
@@ -98,8 +101,9 @@ def test_the_end_is_foretold_from_the_pace_of_what_runs(
         result = result_of(run, provenance={"synthetic": False, "device": "d", "steps_per_second": speed})
         store(path_of(results, run), result)
     found = status(suite, results, capsys)["total"]
-    transformers, mambas = 2 * 200.0, 4 * 1000.0
-    assert found["seconds_left"] == pytest.approx(200.0 + transformers + mambas)
+    evaluations_of_mamba = others[0].evaluation_flops() / others[0].training_flops_full_length(1) / 1.0
+    transformers, mambas = 2 * (200.0 + evaluations), 4 * (1000.0 + evaluations_of_mamba)
+    assert found["seconds_left"] == pytest.approx(2 * (100.0 + evaluations) + transformers + mambas)
     assert found["eta_seconds"] == pytest.approx(found["seconds_left"] / 2)
 
 
@@ -126,10 +130,12 @@ def test_members_of_a_stack_share_its_time_and_its_worker(
     found = json.loads(capsys.readouterr().out)
     assert found["total"]["states"]["running"] == 4
     assert {run["stack"] for run in found["running"]} == {4}
-    assert found["total"]["seconds_left"] == pytest.approx(100.0), "one worker, one stack, 500 steps"
+    # One worker, one stack, 500 steps and the evaluations of four runs.
+    seconds = 100.0 + runs[0].evaluation_flops() / runs[0].training_flops_full_length(1) / 5.0
+    assert found["total"]["seconds_left"] == pytest.approx(seconds)
     for run in runs[4:]:
         write_pool(results, [run])
-    assert status(suite, results, capsys)["total"]["eta_seconds"] == pytest.approx(100.0)
+    assert status(suite, results, capsys)["total"]["eta_seconds"] == pytest.approx(seconds)
 
 
 def test_a_filter_and_a_share_choose_the_runs_of_a_status_and_of_failures(

@@ -247,6 +247,23 @@ def test_a_run_that_keeps_killing_its_worker_has_failed(suite_file: Path) -> Non
     assert not is_done(run, results)
 
 
+def test_a_death_counts_once(tmp_path: Path) -> None:
+    """Several processes of a crew may see it, and the heartbeat stays for its progress."""
+    run = suites.load(ROOT / "suites/quick.yaml").runs[0]
+    pool = LocalPool([run], Order(tmp_path, (run.id,), {}), [Machine()])
+    process = multiprocessing.get_context("spawn").Process(target=os._exit, args=(9,))
+    process.start()
+    process.join()
+    folder = Folder.of(tmp_path, run.id)
+    folder.beat(step=1)
+    path = folder.path / "heartbeat.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "pid": process.pid}))
+    for _ in range(2):
+        pool._record_death([process], 9)
+        assert folder.deaths() == 1
+    assert folder.last_progress() == (1, 0)
+
+
 def test_an_evaluation_that_gets_further_between_deaths_is_progress(tmp_path: Path) -> None:
     folder = Folder.of(tmp_path, "0123456789ab")
     counts = []

@@ -113,3 +113,51 @@ def test_a_run_that_a_process_holds_is_running_with_or_without_a_heartbeat(tmp_p
         folder.beat(step=5, ended="asked to stop")  # by an earlier process
         assert run_status(RUNS[0], tmp_path, Pool()) == RunStatus("running", 5)
     assert run_status(RUNS[0], tmp_path, Pool()).word == "missing"
+
+
+COST = {"evaluation_seconds": 9.0, "evaluation_flops": 1_000}
+
+
+def test_a_run_that_waits_for_its_job_has_done_what_it_has_saved(tmp_path: Path) -> None:
+    run = RUNS[0]
+    queue = Queue(True, {"7": QueuedJob("7", "PENDING", waits=True)}, {run.id: QueuedJob("7", "PENDING")})
+    folder = Folder.of(tmp_path, run.id)
+    folder.beat(step=500, job="7", ended="asked to stop", **COST)
+    status = run_status(run, tmp_path, Pool(), queue)
+    assert (status.word, status.step, status.evaluation_flops) == ("queued", 0, 0), "it has saved nothing"
+    (folder.path / "checkpoint.pt").write_bytes(b"")
+    status = run_status(run, tmp_path, Pool(), queue)
+    assert (status.word, status.step) == ("queued", 500)
+    assert (status.evaluation_seconds, status.evaluation_flops) == (9.0, 1_000)
+
+
+def test_a_run_whose_process_died_has_done_what_it_has_saved(tmp_path: Path) -> None:
+    run = RUNS[0]
+    folder = Folder.of(tmp_path, run.id)
+    folder.beat(step=500, parts=3, **COST)
+    (folder.path / "checkpoint.pt").write_bytes(b"")
+    assert run_status(run, tmp_path, Pool()).word == "running"
+    folder.record_death()  # by a process that lives on, on the machine of the dead one
+    assert not folder.alive()
+    assert folder.last_progress() == (500, 3)
+    status = run_status(run, tmp_path, Pool())
+    assert (status.word, status.step, status.note) == ("missing", 500, "interrupted; resumable")
+    assert status.evaluation_flops == 1_000
+    folder.fail_with("WorkerDied", "killed by SIGKILL, 3 times without progress")
+    status = run_status(run, tmp_path, Pool())
+    assert (status.word, status.step, status.evaluation_flops) == ("failed", 500, 1_000), "a retry resumes"
+
+
+def test_members_of_an_interrupted_stack_can_resume_from_its_checkpoint(tmp_path: Path) -> None:
+    stack = Folder.of(tmp_path, "stack-0123456789ab")
+    for run in RUNS[:2]:
+        Folder.of(tmp_path, run.id).beat(step=500, stack=2, stack_id=stack.path.name, ended="asked to stop")
+    assert {run_status(run, tmp_path, Pool()) for run in RUNS[:2]} == {RunStatus("missing")}
+    stack.path.mkdir()
+    (stack.path / "checkpoint.pt").write_bytes(b"")
+    expected = RunStatus("missing", 500, note="interrupted; resumable")
+    assert [run_status(run, tmp_path, Pool()) for run in RUNS[:3]] == [
+        expected,
+        expected,
+        RunStatus("missing"),
+    ]

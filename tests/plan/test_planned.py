@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 from synthetic import (
     experiment_of,
     grid,
+    of_steps,
     run_of,
     speed_record,
     suite_of,
     task_named,
+    write_pool,
 )
 
 from bench import suite as suites
@@ -36,7 +38,7 @@ from bench.plan.time import Speeds, TimeEstimate, cautious_seconds
 from bench.results import Pool
 from bench.run import Stop
 from bench.speed import records
-from bench.speed.records import shape_of
+from bench.speed.records import flops_per_step, shape_of
 
 LINEAR, PARITY = task_named("linear_regression"), task_named("sparse_parity")
 FIRST = grid(LINEAR, ("transformer", "mamba"), ((4, 256), (2, 128)), (1e-4, 5e-5), (0, 1))
@@ -238,9 +240,11 @@ def test_the_evaluations_still_to_come_are_left_too(state: RunStatus, left: floa
 def test_unknown_work_is_reckoned_with_by_its_flops_and_what_is_left_of_it() -> None:
     run = run_of(steps=10)
     whole = Planned(run, (), RunStatus("missing"), TimeEstimate(None, "unknown"))
-    half = replace(whole, status=RunStatus("missing", 5))
+    half = replace(whole, status=RunStatus("missing", 5, evaluation_flops=run.evaluation_flops() // 2))
     assert whole.remaining_seconds is half.remaining_seconds is None
     assert whole.cautious_seconds("cpu") == cautious_seconds(run, "cpu") == 2 * half.cautious_seconds("cpu")
+    evaluated_last = replace(whole, status=RunStatus("missing", 10))
+    assert evaluated_last.cautious_seconds("cpu") == pytest.approx(run.evaluation_flops() / 1e9)
     assert whole.cautious_seconds("gpu") < whole.cautious_seconds("cpu")
     longer = run_of(steps=20)
     ten_steps = cautious_seconds(longer, "cpu") - cautious_seconds(run, "cpu")
@@ -266,8 +270,8 @@ def test_records_of_bench_speed_count_as_measurements_of_each_stack() -> None:
     speeds = Speeds(Pool(), "this device", "cpu", [speed_record(run_of(), (1, 10.0), (16, 32.0))])
     assert speeds.kind == "gpu"
     run = run_of(seed=3, steps=1000)
-    assert speeds.estimate(run, 1) == TimeEstimate(10.0, "measured", 1)
-    assert speeds.estimate(run, 16) == TimeEstimate(2.0, "measured", 16)
+    assert of_steps(speeds.estimate(run, 1)) == (10.0, "measured", 1)
+    assert of_steps(speeds.estimate(run, 16)) == (2.0, "measured", 16)
     other = Speeds(Pool(), "another device", "gpu", [speed_record(run_of(), (1, 10.0))])
     assert not other
     assert Speeds(Pool(), None, "cpu", [speed_record(run_of(), (1, 10.0))]).device == "this device"
@@ -278,10 +282,10 @@ def test_a_plan_counts_members_and_a_part_of_it_forms_its_own_stacks() -> None:
     speeds = Speeds(Pool(), "this device", "gpu", [record])
     runs = plan(SUITE, NOWHERE, Pool(), speeds)
     alike = [entry for entry in runs if shape_of(entry.run) == shape_of(FIRST[0])]
-    assert {entry.estimate for entry in alike} == {TimeEstimate(2500.0, "measured", 2)}
+    assert {of_steps(entry.estimate) for entry in alike} == {(2500.0, "measured", 2)}
     assert len(alike) == 2 * len({entry.stack for entry in alike})
     (alone,) = stacked(alike[:1], NOWHERE, speeds)
-    assert alone.estimate == TimeEstimate(5000.0, "measured", 1)
+    assert of_steps(alone.estimate) == (5000.0, "measured", 1)
     members = [entry.estimate.members for entry in stacked(alike, NOWHERE, speeds, largest=3)]
     assert members == [2, 2, 2, 2], "evenly, not three and one"
 
@@ -320,7 +324,7 @@ def test_a_run_that_stopped_early_took_the_time_of_its_steps() -> None:
     for status, seconds in ((RunStatus("finished", 200), 2.0), (RunStatus("missing", 200), 10.0)):
         entry = Planned(run, (), status, TimeEstimate(None, "unknown"))
         (entry,) = stacked([entry], NOWHERE, speeds)
-        assert entry.estimate == TimeEstimate(seconds, "measured", 1)
+        assert of_steps(entry.estimate) == (seconds, "measured", 1)
         assert entry.share_done == (1.0 if status.word == "finished" else 0.2)
         steps = status.step if status.word == "finished" else run.steps
         assert entry.training_flops == run.training_flops(steps)
@@ -364,7 +368,7 @@ def test_a_plan_is_printed_and_exported_with_what_is_unknown(
     show_plan(SuiteChoice.of(suite, results=tmp_path), as_json=True)
     first, *others = json.loads(capsys.readouterr().out)["runs"]
     assert (first["estimated_hours"], first["estimate"], first["stack"]) == (
-        pytest.approx(runs[0].steps / 1e6),
+        pytest.approx((runs[0].steps + runs[0].evaluation_flops() / flops_per_step(runs[0])) / 1e6),
         "measured",
         1,
     )
@@ -373,6 +377,10 @@ def test_a_plan_is_printed_and_exported_with_what_is_unknown(
     printed = capsys.readouterr().out
     unknown = sum(run["estimated_hours"] is None for run in others)
     assert re.search(rf"all, each run once +{len(runs)} +· +· +\S+ (s|min) +{unknown} ", printed)
+    write_pool(tmp_path, runs[:1], outcome="diverged")  # at once: no time is done
+    show_plan(SuiteChoice.of(suite, results=tmp_path), as_json=False)
+    printed = capsys.readouterr().out
+    assert re.search(rf"all, each run once +{len(runs)} +· +1 +· +\S+ (s|min) +{unknown} ", printed)
     records.path_of(tmp_path, "this device").write_text("{}")
     show_plan(SuiteChoice.of(suite, results=tmp_path), as_json=True)
     (problem,) = json.loads(capsys.readouterr().out)["problems"]

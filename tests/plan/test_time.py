@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from synthetic import pool_with, result_of, run_of, speed_record, task_named
+from synthetic import of_steps, pool_with, result_of, run_of, speed_record, task_named
 
 from bench import flops
 from bench.plan.time import Speeds, TimeEstimate, most_measured
@@ -34,7 +34,7 @@ def speeds_of(*results: dict[str, Any], device: str | None = "this device") -> S
 def test_the_same_shape_costs_what_was_measured_whatever_it_is_trained_on() -> None:
     results = [measured(run_of(seed=seed), speed) for seed, speed in enumerate((90.0, 100.0, 400.0))]
     wanted = run_of(learning_rate=4e-4, clip=50.0, seed=9, steps=1_000)
-    assert speeds_of(*results).estimate(wanted) == TimeEstimate(10.0, "measured")
+    assert of_steps(speeds_of(*results).estimate(wanted)) == (10.0, "measured", 1)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_times_are_scaled_to_shapes_near_a_measured_one_and_unknown_for_others(
 
 def test_twice_the_work_a_step_takes_twice_the_time() -> None:
     speeds = speeds_of(measured(run_of(layers=4), 100.0), measured(run_of(layers=40), 1.0))
-    assert speeds.estimate(run_of(layers=8, steps=100)).seconds == pytest.approx(2.0, rel=1e-9)
+    assert of_steps(speeds.estimate(run_of(layers=8, steps=100))) == (2.0, "scaled", 1)
 
 
 def with_evaluations(run: Run, seconds: float, **provenance: Any) -> dict[str, Any]:
@@ -100,22 +100,28 @@ def test_a_member_has_its_share_of_the_evaluations_of_a_stack() -> None:
     assert seconds == pytest.approx([3.0, 3.0, 12.0, 48.0])
 
 
-def test_evaluations_that_nothing_has_measured_are_left_out() -> None:
-    speeds = speeds_of(measured(run_of(), 100.0), with_evaluations(run_of(architecture="s4"), 30.0))
-    assert speeds.estimate(run_of(steps=100)) == TimeEstimate(1.0, "measured")
-    none = measured(run_of(seed=1), 100.0, evaluation_seconds=0.0, evaluation_flops=0)  # it diverged at once
-    assert speeds_of(none).estimate(run_of(steps=100)) == TimeEstimate(1.0, "measured")
+def test_a_flop_of_evaluations_that_nothing_has_measured_takes_as_long_as_one_of_steps() -> None:
+    run = run_of(steps=100)  # a second
+    expected = pytest.approx(run.evaluation_flops() / run.training_flops_full_length())
+    other = with_evaluations(run_of(architecture="s4"), 30.0)
+    diverged = measured(run_of(seed=1), 100.0, evaluation_seconds=0.0, evaluation_flops=0)
+    for speeds in (speeds_of(measured(run_of(), 100.0), other), speeds_of(diverged)):
+        estimate = speeds.estimate(run)
+        assert of_steps(estimate) == (1.0, "measured", 1)
+        assert estimate.evaluation_seconds == expected
+    larger = run_of(layers=8, steps=100)
+    assert speeds.estimate(larger).evaluation_seconds == pytest.approx(2 * estimate.evaluation_seconds)
 
 
 def test_less_work_a_step_is_not_promised_to_be_faster() -> None:
     speeds = speeds_of(measured(run_of(), 100.0))
-    assert speeds.estimate(run_of(layers=1, steps=100)) == TimeEstimate(1.0, "scaled")
+    assert of_steps(speeds.estimate(run_of(layers=1, steps=100))) == (1.0, "scaled", 1)
 
 
 def test_an_architecture_is_scaled_from_itself_and_never_from_others() -> None:
     speeds = speeds_of(measured(run_of(layers=1), 1e6), measured(run_of(layers=4, architecture="s4"), 50.0))
     other = run_of(layers=1, architecture="s4", steps=100)
-    assert speeds.estimate(other) == TimeEstimate(2.0, "scaled")
+    assert of_steps(speeds.estimate(other)) == (2.0, "scaled", 1)
 
 
 def in_stack(members: int) -> dict[str, Any]:
@@ -125,8 +131,8 @@ def in_stack(members: int) -> dict[str, Any]:
 def test_a_member_of_a_stack_costs_its_share_of_the_stacks_steps() -> None:
     speeds = speeds_of(measured(run_of(), 50.0, **in_stack(16)), measured(run_of(seed=1), 100.0))
     run = run_of(seed=2, steps=800)
-    assert speeds.estimate(run, 16) == TimeEstimate(1.0, "measured", 16)
-    assert speeds.estimate(run, 1) == TimeEstimate(8.0, "measured", 1)
+    assert of_steps(speeds.estimate(run, 16)) == (1.0, "measured", 16)
+    assert of_steps(speeds.estimate(run, 1)) == (8.0, "measured", 1)
 
 
 def test_a_stack_that_was_not_measured_is_promised_no_gain() -> None:
@@ -135,22 +141,21 @@ def test_a_stack_that_was_not_measured_is_promised_no_gain() -> None:
         speeds_of(measured(run_of(), 100.0)),
         speeds_of(measured(run_of(), 50.0, **in_stack(16))),
     )
-    assert alone.estimate(run, 16) == TimeEstimate(8.0, "scaled", 16)
-    assert large.estimate(run, 32) == TimeEstimate(1.0, "scaled", 32)
-    assert large.estimate(run, 4) == TimeEstimate(
-        4.0, "scaled", 4
-    )  # its step takes no longer than that of 16
-    assert large.estimate(run, 1) == TimeEstimate(16.0, "scaled", 1)
+    assert of_steps(alone.estimate(run, 16)) == (8.0, "scaled", 16)
+    assert of_steps(large.estimate(run, 32)) == (1.0, "scaled", 32)
+    # Its step takes no longer than that of 16.
+    assert of_steps(large.estimate(run, 4)) == (4.0, "scaled", 4)
+    assert of_steps(large.estimate(run, 1)) == (16.0, "scaled", 1)
 
 
 def test_of_several_measured_stacks_the_lowest_bound_counts() -> None:
     """Alone a step takes 10 ms. In a stack of 16 it takes 20 ms, 1.25 ms for each member."""
     speeds = speeds_of(measured(run_of(), 50.0, **in_stack(16)), measured(run_of(seed=1), 100.0))
     run = run_of(seed=2, steps=800)
-    seconds = {members: speeds.estimate(run, members).seconds for members in (1, 2, 4, 8, 16, 32)}
+    seconds = {members: of_steps(speeds.estimate(run, members))[0] for members in (1, 2, 4, 8, 16, 32)}
     assert seconds == pytest.approx({1: 8, 2: 8, 4: 4, 8: 2, 16: 1, 32: 1})
     slow = speeds_of(measured(run_of(), 5.0, **in_stack(16)), measured(run_of(seed=1), 100.0))
-    assert slow.estimate(run, 16).seconds == pytest.approx(10), "what was measured needs no bound"
+    assert of_steps(slow.estimate(run, 16))[0] == pytest.approx(10), "what was measured needs no bound"
 
 
 def test_memory_that_is_named_counts_before_that_of_a_record() -> None:
@@ -164,7 +169,7 @@ def test_memory_that_is_named_counts_before_that_of_a_record() -> None:
 
 def test_scaling_and_stacks_go_together() -> None:
     speeds = speeds_of(measured(run_of(), 50.0, **in_stack(16)))
-    assert speeds.estimate(run_of(layers=8, steps=800), 16).seconds == pytest.approx(2.0)
+    assert of_steps(speeds.estimate(run_of(layers=8, steps=800), 16)) == (2.0, "scaled", 16)
 
 
 def test_speeds_of_another_device_are_not_used() -> None:
@@ -177,7 +182,7 @@ def test_without_a_device_the_one_with_most_results_speaks() -> None:
     results = [measured(run_of(seed=seed), 10.0, device="often") for seed in (0, 1)]
     speeds = speeds_of(measured(run_of(seed=2), 99.0, device="once"), *results, device=None)
     assert speeds.device == "often"
-    assert speeds.estimate(run_of(steps=10)) == TimeEstimate(1.0, "measured")
+    assert of_steps(speeds.estimate(run_of(steps=10))) == (1.0, "measured", 1)
 
 
 def test_the_device_of_the_preferred_kind_that_was_measured_most_counts_if_there_is_one() -> None:

@@ -19,6 +19,7 @@ from bench.check.claim import Claim
 from bench.check.kinds import KINDS
 from bench.models.architectures import ARCHITECTURES
 from bench.models.sizes import Size
+from bench.plan.time import TimeEstimate
 from bench.results import (
     FORMAT,
     BaselinesRecord,
@@ -341,6 +342,12 @@ _SKILL = {
     "standard_hybrid": 1.5,
     "mambaformer": 1.7,
 }
+
+
+def of_steps(estimate: TimeEstimate) -> tuple[float, str, int]:
+    """The seconds of an estimate without those of evaluations, its basis, and the members of the stack."""
+    assert estimate.seconds is not None
+    return round(estimate.seconds - estimate.evaluation_seconds, 6), estimate.basis, estimate.members
 
 
 def speed_record(run: Run, *times: tuple[int, float], device: str = "this device", **fields: Any) -> Record:

@@ -146,6 +146,8 @@ def test_an_evaluation_goes_on_where_it_was_interrupted_and_ends_with_the_same_b
         with contextlib.suppress(Interrupted):
             train(run, tmp_path / "resumed", options)
         assert processes < 50
+        # The time left is known in an evaluation, also before the process takes its first step.
+        assert all(progress.steps_per_second > 0 for progress in seen[1:])
     assert processes > 4
     (resumed,) = ended
     costs = [result["provenance"]["evaluation_flops"] for result in (resumed, straight)]

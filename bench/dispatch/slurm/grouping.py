@@ -69,13 +69,15 @@ class JobPlan:
 
     @property
     def seconds(self) -> float:
-        """Expected duration, at least that of its longest item."""
-        durations = [item.seconds for item in self.items]
-        return max(sum(durations) / self.workers, *durations)
+        """Expected duration."""
+        return _duration([item.seconds for item in self.items], self.workers)
 
 
 def plan_jobs(
-    items: Sequence[WorkItem], target_seconds: float, capacity: Capacity = Capacity()
+    items: Sequence[WorkItem],
+    target_seconds: float,
+    capacity: Capacity = Capacity(),
+    limit_seconds: float = math.inf,
 ) -> list[JobPlan]:
     """Gather items into jobs of about `target_seconds` each, as evenly as possible.
 
@@ -86,6 +88,8 @@ def plan_jobs(
         items: all work.
         target_seconds: how long a job should take.
         capacity: what each job can do at a time.
+        limit_seconds: how long a job may take. Items that together take longer go into more jobs. A limit
+            below the target does not count: such jobs are meant to be requeued.
     """
     workers = [capacity.workers_for(item) for item in items]
     # Work without a GPU (baselines) needs no job of its own: it joins the smallest items that use a GPU.
@@ -99,17 +103,19 @@ def plan_jobs(
             [(index, item.seconds) for index, item in enumerate(items) if workers[index] == number],
             target_seconds,
             number,
+            limit_seconds if limit_seconds >= target_seconds else math.inf,
         )
     ]
     jobs.sort()  # about in the order of the suite
     return [JobPlan(tuple(items[index] for index in members), number) for members, number in jobs]
 
 
-def _gathered(work: list[tuple[int, float]], target_seconds: float, workers: int) -> list[list[int]]:
+def _gathered(
+    work: list[tuple[int, float]], target_seconds: float, workers: int, limit_seconds: float
+) -> list[list[int]]:
     """Indices of items by job, from their indices and seconds.
 
-    The longest item first, each into the job with the least work. An item longer than the target is a
-    job of its own.
+    Items longer than the target are in jobs without shorter ones, at most one for each worker.
     """
     longest_first = sorted(work, key=lambda entry: -entry[1])
     long = [index for index, seconds in longest_first if seconds >= target_seconds]
@@ -117,10 +123,31 @@ def _gathered(work: list[tuple[int, float]], target_seconds: float, workers: int
     # `workers` long items side by side take the job no longer than one of them.
     jobs = [long[begin : begin + workers] for begin in range(0, len(long), workers)]
     count = max(1, math.ceil(sum(seconds for _, seconds in short) / (target_seconds * workers)))
+    seconds_of = dict(work)
+
+    def fits(members: list[int]) -> bool:
+        return _duration([seconds_of[index] for index in sorted(members)], workers) <= limit_seconds
+
+    evenly = _even(short, count)
+    while count < len(short) and not all(map(fits, evenly)):
+        count += max(1, count // 20)  # a few attempts suffice, also for thousands of items
+        evenly = _even(short, count)
+    return [sorted(members) for members in (*jobs, *evenly) if members]
+
+
+def _even(longest_first: list[tuple[int, float]], count: int) -> list[list[int]]:
+    """Indices of the items of `count` jobs: each item goes into the job with the least work so far."""
     bins: list[tuple[float, int, list[int]]] = [(0.0, number, []) for number in range(count)]
-    for index, seconds in short:
+    for index, seconds in longest_first:
         load, number, members = heapq.heappop(bins)
         members.append(index)
         heapq.heappush(bins, (load + seconds, number, members))
-    jobs += [members for _, _, members in bins if members]
-    return [sorted(members) for members in jobs]
+    return [members for _, _, members in bins]
+
+
+def _duration(seconds: Sequence[float], workers: int) -> float:
+    """Duration of items in this order: a worker takes the next item as soon as it is free."""
+    free_at = [0.0] * min(workers, max(1, len(seconds)))
+    for item_seconds in seconds:
+        heapq.heapreplace(free_at, free_at[0] + item_seconds)
+    return max(free_at)

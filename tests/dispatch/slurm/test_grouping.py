@@ -80,6 +80,25 @@ def test_there_are_no_more_jobs_than_the_target_asks_for(seconds: list[float], t
     assert len(plan_jobs(taking(seconds), target)) <= long + math.ceil(short / target)
 
 
+@given(SECONDS, TARGETS, st.floats(1.0, 3.0), st.integers(1, 5))
+def test_a_job_with_more_items_than_workers_ends_before_its_time_limit(
+    seconds: list[float], target: float, factor: float, workers: int
+) -> None:
+    limit = target * factor
+    jobs = plan_jobs(taking(seconds), target, Capacity(workers), limit_seconds=limit)
+    assert all(job.seconds <= limit or len(job.items) <= workers for job in jobs)
+    assert sorted(number for job in jobs for number in numbers(job)) == list(range(len(seconds)))
+
+
+def test_a_time_limit_below_the_target_makes_no_more_jobs() -> None:
+    """The user has jobs requeued."""
+    work = taking([600.0] * 100)
+    assert plan_jobs(work, 4 * 3600, limit_seconds=3600) == plan_jobs(work, 4 * 3600)
+    two_thirds = taking([2.6 * 3600] * 3)
+    assert [len(job.items) for job in plan_jobs(two_thirds, 4 * 3600)] == [2, 1]
+    assert [len(job.items) for job in plan_jobs(two_thirds, 4 * 3600, limit_seconds=5 * 3600)] == [1, 1, 1]
+
+
 def test_many_short_runs_share_jobs_evenly() -> None:
     jobs = plan_jobs(taking([600.0] * 100), 4 * 3600)
     assert [len(job.items) for job in jobs] == [20] * 5
@@ -91,6 +110,11 @@ def test_side_by_side_a_job_takes_so_much_more() -> None:
     long = plan_jobs(taking([9 * 3600.0] * 4), 4 * 3600, two)
     assert [len(job.items) for job in long] == [2, 2]
     assert {job.seconds for job in long} == {9 * 3600.0}
+    three = taking([2.6 * 3600] * 3)
+    (job,) = plan_jobs(three, 4 * 3600, two)
+    assert job.seconds == 5.2 * 3600, "the third waits for one of the others"
+    limited = plan_jobs(three, 4 * 3600, two, limit_seconds=5 * 3600)
+    assert [len(job.items) for job in limited] == [2, 1]
 
 
 def test_large_items_go_into_jobs_with_fewer_workers_and_baselines_with_the_small_ones() -> None:
