@@ -16,8 +16,10 @@ from small_runs import small_run, without_dropout  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from bench.kernels import backends, branches, registry, self_test  # noqa: E402
+from bench.kernels.attention import attention  # noqa: E402
 from bench.kernels.convolution import short_convolution  # noqa: E402
 from bench.kernels.dropout import dropout, site  # noqa: E402
+from bench.kernels.product import linear, precision  # noqa: E402
 from bench.kernels.scan import selective_scan  # noqa: E402
 from bench.models.architecture import Architecture  # noqa: E402
 from bench.models.architectures import ARCHITECTURES  # noqa: E402
@@ -383,11 +385,11 @@ def test_backends_train_alike_for_the_first_hundred_steps(name: str) -> None:
             assert training_losses(run, device, backend)[0] == pytest.approx(expected, rel=1e-3), backend
 
 
-@pytest.mark.parametrize("precision", ["fp32", "tf32"])
+@pytest.mark.parametrize("products", ["fp32", "tf32"])
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "lstm"])
-def test_members_of_a_stack_train_as_they_would_alone(name: str, precision: str) -> None:
+def test_members_of_a_stack_train_as_they_would_alone(name: str, products: str) -> None:
     """Over a hundred steps, as closely as ten times the drift that one ulp of the weights causes."""
-    fields = {"steps": 100, "checkpoints": (100,), "precision": precision, "batch_size": 64}
+    fields = {"steps": 100, "checkpoints": (100,), "precision": products, "batch_size": 64}
     run, device = without_dropout(gpu_run(name, **fields)), torch.device("cuda")
     stack = stack_with_companions(run)
     together, _ = stack_losses(stack, device, "triton")
@@ -536,6 +538,23 @@ def test_a_step_is_timed_and_its_kernels_fill_it(members: int) -> None:
     assert 0.2 * row.ms_per_step < busy < 1.5 * row.ms_per_step
     names = " ".join(kernel.name for kernel in row.profile)
     assert "adam" in names
+
+
+def test_tf32_weights_rounds_products_with_weights_and_leaves_attention_exact() -> None:
+    """The gradient of a bias of keys is zero. Adam makes steps of what rounding leaves of it."""
+    torch.manual_seed(0)
+    x, weight = torch.randn(500, 128, device="cuda"), torch.randn(64, 128, device="cuda")
+    qkv = torch.randn(16, 82, 3, 8, 16, device="cuda", requires_grad=True)
+    products, left = {}, {}
+    for name in ("fp32", "tf32", "tf32_weights"):
+        with precision(name):
+            products[name] = linear("triton")(x, weight)
+            dk = torch.autograd.grad(attention("triton")(qkv).square().sum(), qkv)[0][:, :, 1]
+        left[name] = float(dk.sum(1).abs().max() / dk.abs().sum(1).max())
+    assert torch.equal(products["tf32_weights"], products["tf32"])
+    assert not torch.equal(products["tf32_weights"], products["fp32"])
+    assert left["tf32_weights"] == left["fp32"] < 1e-6
+    assert left["tf32"] > 10 * left["fp32"]
 
 
 def test_the_roofline_of_tf32_is_above_that_of_fp32() -> None:

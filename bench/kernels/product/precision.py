@@ -33,7 +33,8 @@ def exact_dot_precision(dtype: torch.dtype) -> str:
 def use(name: str) -> None:
     """Compute matrix products in the precision `name` from now on.
 
-    PyTorch's own products, such as those of its attention, use TF32 if `name` is "tf32", and fp32 otherwise.
+    PyTorch's own products, such as those of its attention, use TF32 if products with weights do, and fp32
+    otherwise.
 
     Raises:
         UserError: unknown precision.
@@ -43,7 +44,7 @@ def use(name: str) -> None:
     global _current
     _refuse_unknown(name)
     _current = name
-    torch.set_float32_matmul_precision("high" if name == "tf32" else "highest")
+    torch.set_float32_matmul_precision("high" if current().tf32_weights else "highest")
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
 
 

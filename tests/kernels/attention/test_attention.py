@@ -264,6 +264,17 @@ def test_heads_too_wide_are_refused() -> None:
         attention("triton")(heads_of(2, 129))
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_a_vector_added_to_all_keys_changes_nothing(name: str) -> None:
+    """So the gradient of a bias of keys is zero. Adam makes steps of rounding errors where it is not."""
+    qkv = heads_of(33, 8)
+    shifted = qkv.clone()
+    shifted[:, :, 1] += torch.linspace(-2, 2, 8, dtype=qkv.dtype)
+    torch.testing.assert_close(attention(name)(shifted), attention(name)(qkv), rtol=1e-10, atol=1e-12)
+    dk = gradient_of(attention(name), shifted, torch.randn(qkv[:, :, 0].shape, dtype=qkv.dtype))[:, :, 1]
+    assert dk.sum(1).abs().max() < 1e-13 * dk.abs().sum(1).max()
+
+
 @pytest.mark.parametrize("name", list(PRECISIONS))
 @needs_triton
 def test_products_are_computed_in_the_precision_of_the_process(name: str) -> None:
