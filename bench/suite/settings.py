@@ -102,18 +102,22 @@ def completed(
 def unzipped(stated: Stated, loc: Loc, complaints: list[Complaint]) -> list[Stated]:
     """The settings with the first value of every zipped list, with the second of each, and so on.
 
-    Without zipped lists, the settings as they are; nothing if the lists cannot be paired.
+    A single value that a command line sets is that of every row. Without zipped lists, the settings as they
+    are; nothing if the lists cannot be paired.
     """
-    keys = stated.settings.zip
-    if not keys and "zip" not in stated.broken:
+    zipped = stated.settings.zip
+    if not zipped and "zip" not in stated.broken:
         return [stated]
-    lists = {key: stated.listed(key) for key in keys}
+    lists = {key: stated.listed(key) for key in zipped}
     place = stated.places.get("zip", loc)
-    for index, key in enumerate(keys):
-        if key in keys[:index]:
+    for index, key in enumerate(zipped):
+        if key in zipped[:index]:
             complaints.append(Complaint((*place, index), f"zip: '{key}' is listed twice"))
-    if len(lists) < len(keys) or stated.broken & {*keys, "zip"}:
+    if len(lists) < len(zipped) or stated.broken & {*zipped, "zip"}:
         return []
+    keys = [key for key in zipped if key not in stated.changed or len(lists[key]) > 1]
+    if not keys:
+        return [stated]
     first, *others = keys
     count = len(lists[first])
     for key in others:

@@ -88,6 +88,18 @@ def test_a_list_from_the_command_line_must_have_the_length_too(tmp_path: Path) -
     assert {run.learning_rate for run in runs if run.size.layers == 2 and run.size.width == 16} == {5e-3}
 
 
+def test_one_value_from_the_command_line_is_that_of_every_row(tmp_path: Path) -> None:
+    path = write(tmp_path, SUITE)
+    before, after = suites.load(path).runs, suites.load(path, ["learning_rates=5e-3"]).runs
+    assert [(run.architecture.name, run.size, run.seed) for run in after] == [
+        (run.architecture.name, run.size, run.seed) for run in before
+    ]
+    assert {run.learning_rate for run in after} == {5e-3}
+    smallest = "sizes={layers: 2, width: 16, heads: 2}"
+    alone = suites.load(path, [smallest, "learning_rates=5e-3"]).runs
+    assert {(run.size.width, run.learning_rate) for run in alone} == {(16, 5e-3)}
+
+
 def test_a_mistake_in_a_zipped_value_has_its_own_place(tmp_path: Path) -> None:
     path = write(tmp_path, SUITE.replace("{layers: 2, width: 16,", "{layers: 2, width: 15,"))
     with pytest.raises(InvalidFile) as caught:
