@@ -7,6 +7,7 @@ that trains with it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -269,6 +270,11 @@ class Run(Frozen):
     def task_id(self) -> str:
         """Identifies the task and its evaluation prompts; runs with equal task ids share their prompts."""
         return digest({"task": self.task.identity(), "evaluation_prompts": self.evaluation_prompts})
+
+    @property
+    def independent_prompts(self) -> int:
+        """Number of evaluation prompts, where those that share a hidden function count as one."""
+        return math.ceil(self.evaluation_prompts / self.task.dependent_prompts)
 
     def evaluations(self) -> dict[str, Evaluation]:
         """The task's evaluations, and those on longer prompts if the model is defined there.

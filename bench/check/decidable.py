@@ -11,8 +11,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.check.claim import Claim, Member
-from bench.check.quantity import FILTERS, FREE, NAMED_POSITIONS, PLAIN, Quantity, field_text, fitting, runs_of
+from bench.check.claim import LEAST_PROMPTS, Claim, Member
+from bench.check.quantity import (
+    FILTERS,
+    FREE,
+    NAMED_POSITIONS,
+    NOT_SCORED,
+    PLAIN,
+    Quantity,
+    field_text,
+    fitting,
+    runs_of,
+)
 from bench.errors import did_you_mean
 from bench.models.architecture import Architecture
 from bench.paper.exhibits import named
@@ -104,6 +114,8 @@ def problems_of(quantity: Quantity, suite: Suite) -> Iterator[Problem]:
         return
     yield from _ambiguities(runs)
     yield from _unreadable(quantity, runs)
+    if quantity.of not in NOT_SCORED:
+        yield from _too_few_prompts(runs)
 
 
 def _no_fit(field: str, value: Any, runs: list[Run], own: Callable[[Run], str]) -> str:
@@ -201,6 +213,19 @@ def _unreadable(quantity: Quantity, runs: list[Run]) -> Iterator[Problem]:
         if lacking:
             steps = ", ".join(map(str, lacking[0].checkpoints))
             yield Problem("step", f"no checkpoint at step {quantity.step}, expected one of: {steps}")
+
+
+def _too_few_prompts(runs: list[Run]) -> Iterator[Problem]:
+    """All of the runs are scored on fewer independent prompts than a claim takes."""
+    run = max(runs, key=lambda run: run.independent_prompts)
+    if run.independent_prompts < LEAST_PROMPTS:
+        group = run.task.dependent_prompts
+        shared = f" ({run.evaluation_prompts}, of which {group} share a function)" if group > 1 else ""
+        yield Problem(
+            None,
+            f"a claim takes at least {LEAST_PROMPTS} independent prompts, these runs have "
+            f"{run.independent_prompts}{shared}: set evaluation_prompts to at least {LEAST_PROMPTS * group}",
+        )
 
 
 def _positions_in_words(positions: Sequence[int], near: int) -> str:

@@ -11,10 +11,12 @@ from synthetic import grid, run_of, task_named
 
 from bench import suite as suites
 from bench.check import check, claims, exit_code
+from bench.check.claim import LEAST_PROMPTS
 from bench.check.quantity import runs_of
 from bench.errors import InvalidFile
 from bench.results import Pool
 from bench.suite import Experiment, Suite
+from bench.tasks import Task
 
 LINEAR = task_named("linear_regression")
 SPARSE = [run_of(task_named("sparse_linear_regression", sparsity=k)) for k in (2, 3)]
@@ -86,6 +88,59 @@ def test_one_seed_decides_nothing_about_training(
     (problem,) = problems(tmp_path, text)
     assert problem.startswith(place)
     assert "one seed says nothing about what training anew would give" in problem
+
+
+FEW = LEAST_PROMPTS - 1
+PER_BATCH = task_named("sparse_parity", subset="per_batch")
+MEASURE = "{experiment: few, architecture: mamba}"
+
+
+@pytest.mark.parametrize(
+    ("task", "prompts", "least"),
+    [
+        (LINEAR, FEW, LEAST_PROMPTS),
+        (LINEAR, LEAST_PROMPTS, None),
+        (PER_BATCH, FEW * 64, LEAST_PROMPTS * 64),
+        (PER_BATCH, LEAST_PROMPTS * 64, None),
+    ],
+)
+def test_a_claim_takes_ten_independent_planned_prompts(
+    tmp_path: Path, task: Task, prompts: int, least: int | None
+) -> None:
+    suite = Suite(
+        "quick", "", Path(), (Experiment("few", "", "", (run_of(task, evaluation_prompts=prompts),)),)
+    )
+    if least is None:
+        claims.load(write(tmp_path, one(MEASURE)), suite)
+        return
+    (problem,) = problems(tmp_path, one(MEASURE), suite)
+    assert problem.startswith("5:5:")
+    assert f"these runs have {FEW}" in problem
+    assert problem.endswith(f"set evaluation_prompts to at least {least}")
+
+
+def test_a_reference_of_too_few_prompts_is_pointed_at(tmp_path: Path) -> None:
+    runs = {
+        name: run_of(LINEAR, name, evaluation_prompts=count) for name, count in (("s4", FEW), ("mamba", 64))
+    }
+    suite = Suite("quick", "", Path(), (Experiment("few", "", "", tuple(runs.values())),))
+    measure = "{experiment: few, architecture: mamba, relative_to: {architecture: s4}}"
+    (problem,) = problems(tmp_path, one(measure), suite)
+    assert problem.startswith("5:66:")
+
+
+@pytest.mark.parametrize("of", ["training_flops", "convergence_step"])
+def test_a_number_that_is_not_over_prompts_takes_none(tmp_path: Path, of: str) -> None:
+    run = run_of(task_named("sparse_parity"), evaluation_prompts=FEW)
+    suite = Suite("quick", "", Path(), (Experiment("few", "", "", (run,)),))
+    claims.load(write(tmp_path, one(MEASURE.replace("}", f", of: {of}}}"))), suite)
+
+
+def test_prompts_that_the_command_line_took_away_leave_the_file_valid(tmp_path: Path) -> None:
+    run = run_of(LINEAR, evaluation_prompts=FEW)
+    name = f"quick+evaluation_prompts={FEW}"
+    suite = Suite(name, "", Path("quick.yaml"), (Experiment("few", "", "", (run,)),))
+    assert "independent prompts" in claims.load(write(tmp_path, one(MEASURE)), suite).awaiting["c"]
 
 
 def test_claims_lie_beside_their_suite() -> None:

@@ -128,7 +128,14 @@ def test_commands_take_a_name_and_changes(command: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_changed_runs_are_trained_checked_and_reported_apart(tmp_path: Path) -> None:
-    shrunk = ["--set", "steps=4", "--set", "architectures=mamba,transformer", "--set", "evaluation_prompts=8"]
+    shrunk = [
+        "--set",
+        "steps=4",
+        "--set",
+        "architectures=mamba,transformer",
+        "--set",
+        "evaluation_prompts=16",
+    ]
     few = ["--filter", "task=linear_regression"]
     trained = said(bench("run", "quick", *shrunk, *few, "--workers", 1, cwd=tmp_path))
     assert "Done: 2 finished." in trained
@@ -144,7 +151,7 @@ def test_changed_runs_are_trained_checked_and_reported_apart(tmp_path: Path) -> 
     assert [key for key, reason in reasons.items() if not reason.startswith("not planned yet")] != []
     said(bench("report", "quick", *shrunk, cwd=tmp_path))
     (report,) = (tmp_path / "reports").iterdir()
-    assert report.name == "quick+steps=4+architectures=mamba,transformer+evaluation_prompts=8"
+    assert report.name == "quick+steps=4+architectures=mamba,transformer+evaluation_prompts=16"
     nothing = bench("report", "--set", "steps=4", cwd=tmp_path)
     assert "--set changes a suite: name one" in nothing.stderr
 

@@ -205,7 +205,7 @@ def _rows(run: Run, result: RunRecord | None, state: str | None) -> Iterator[Res
         as_defined=run.task.name in TASKS and run.task == TASKS[run.task.name].example(),
         settings={path[0]: value for path, value in fields if len(path) == 1 and isinstance(value, int)},
         score_scale=ScoreScale.of(run.task),
-        independent_prompts=math.ceil(run.evaluation_prompts / run.task.dependent_prompts),
+        independent_prompts=run.independent_prompts,
     )
     if result is None or result.last is None:
         yield row
