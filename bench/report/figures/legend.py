@@ -25,7 +25,7 @@ def series_handles(
         panels: what is drawn.
         looks: by architecture.
         with_sizes: whether entries name the sizes where these differ.
-        filled: whether all markers are full, as those of points that have no line of their own are.
+        filled: whether all markers are full, for figures whose points are drawn apart from their lines.
     """
     panels = of_one_plan(panels)
     planned = panels[0].series
