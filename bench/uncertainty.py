@@ -276,6 +276,12 @@ def half_width(
 ) -> Floats:
     """Half of the width of a 90 % interval.
 
+    The degrees of freedom are estimated as well, and badly from few seeds. In simulations with normal errors
+    (400,000 for each cell; 20 to 1,280 prompts; 5, 50 or 95 % of the variance through training), intervals
+    cover the true mean in 0.87 to 0.91 of cases with 3 seeds, and in 0.89 to 0.90 with 5. The alternative
+    √(t₁² V₁ + t₂² V₂), where t₁ and t₂ are the quantiles for the variances V₁ of seeds and V₂ of prompts,
+    covers 0.90 to 0.94 and 0.90 to 0.92. It is up to 22 % and 8 % wider.
+
     Args:
         training: variance of a mean through training, estimated from `seeds` seeds; 0 with one seed.
         prompts: variance of the mean through prompts, estimated from `prompt_count` prompts.

@@ -223,7 +223,10 @@ def _few_prompts(quantity: Quantity, runs: list[Run]) -> Iterator[Problem]:
     text = f"its scores rest on {count_of(fewest.independent_prompts, 'independent prompt')}"
     if (together := fewest.task.dependent_prompts) > 1:
         text += f": of {fewest.evaluation_prompts} prompts, {together} at a time share a function"
-    yield Problem(None, f"{text}; a claim takes at least {LEAST_PROMPTS}")
+    least = LEAST_PROMPTS * together
+    yield Problem(
+        None, f"{text}; a claim takes at least {LEAST_PROMPTS}: set evaluation_prompts to {least} or more"
+    )
 
 
 def _positions_in_words(positions: Sequence[int], near: int) -> str:

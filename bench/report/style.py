@@ -67,6 +67,9 @@ GROUPS = (LOOKS[10], LOOKS[8], LOOKS[13], LOOKS[9])
 LINES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1, 1.3)), (0, (5, 1.5, 1, 1.5)))
 """Line styles of an architecture's variants, in the order of the plan."""
 
+MARKER_FILLS = ("full", "hollow", "bottom", "left")
+"""How markers on lines of LINES are filled: wholly, not at all, or the half that is named."""
+
 TEXT_SIZE = 8
 """Points of every text in a figure at its width in print."""
 

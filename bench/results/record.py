@@ -334,7 +334,9 @@ class Piece(Part):
         commit: of bench; `dirty` and `source` as in `Provenance`.
         kernels: the kernels' backend that was chosen.
         backends: by kernel that the model or the optimizer uses, the backend whose code computed it; for a
-            kernel of another library its location.
+            kernel of another library its location. "triton" computes the selective scan, also that of Mamba's
+            block, in CUDA C++ or in Triton. Each call chooses, by the shapes and types of its tensors, the
+            GPU and the compiler NVRTC (`bench.kernels.scan.cuda.suits`), so the language is not recorded.
         captured: whether whole steps were captured as one graph.
         processes: how many shared each batch.
         members: runs in the stack.

@@ -363,6 +363,7 @@ def test_too_few_prompts_for_a_claim_are_known_before_training(subset: str, tmp_
             if refused and scored:
                 (problem,) = problems(tmp_path, text, suite)
                 assert problem.startswith(f"5:5: its scores rest on {LEAST_PROMPTS - 1} independent prompts")
+                assert f"set evaluation_prompts to {least} or more" in problem
             else:
                 assert claims.load(write(tmp_path, text), suite).claims
 

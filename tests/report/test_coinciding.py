@@ -6,29 +6,45 @@ import itertools
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from synthetic import grid, pool_with, result_of, task_named
 
 from bench.report.data.estimates import TaskResults
 from bench.report.data.frame import results_frame
 from bench.report.data.references import references_frame
-from bench.report.figures.axes import BAND, fade_bands, markers
+from bench.report.data.scale import ScoreScale
+from bench.report.figures.axes import BAND, draw_line, fade_bands, markers
 from bench.report.figures.drawing import Drawing
+from bench.report.figures.legend import series_handles
+from bench.report.figures.panel import Panel
 from bench.report.figures.rates import score_by_rate
 from bench.report.figures.training import training_curves
 from bench.report.style import LOOKS, looks
+from bench.words import architecture_name
 
 ARCHITECTURES = ("transformer", "mamba", "s4")
 RATES = (1e-4, 1e-3, 1e-2)
 
 
-def styles(count: int, *, alike: bool = False) -> dict[str, dict[str, Any]]:
+PRECISIONS = ("fp32", "tf32", "bf16")
+
+
+def styles(count: int) -> dict[str, dict[str, Any]]:
     return {
-        str(index): {"color": look.colour, "marker": look.marker}
-        for index, look in enumerate(LOOKS[:1] * count if alike else LOOKS[:count])
+        str(index): {"color": look.colour, "marker": look.marker, "linestyle": "-"}
+        for index, look in enumerate(LOOKS[:count])
     }
+
+
+def variants(*architectures: str) -> Panel:
+    """A panel in which all architectures have the same variants: their lines differ in dashes alone."""
+    series = {f"{architecture_name(name)}, {key}": name for name in architectures for key in PRECISIONS}
+    data = pd.DataFrame({"series": list(series), "size": "2×64"})
+    return Panel("x", ScoreScale.of(task_named()), data, pd.DataFrame(), series)
 
 
 @pytest.mark.parametrize("lines", [2, 5, 10])
@@ -46,9 +62,46 @@ def test_a_line_alone_and_a_short_line_have_markers() -> None:
     assert markers(styles(2), {}) == {}
 
 
-def test_lines_of_one_marker_have_it_at_the_same_points() -> None:
-    places = markers(styles(3, alike=True), dict.fromkeys("012", 30))
-    assert places["0"] == places["1"] == places["2"]
+@pytest.mark.parametrize("architectures", [("mamba", "s4"), ARCHITECTURES])
+def test_variants_of_one_architecture_have_markers_far_from_each_other(
+    architectures: tuple[str, ...],
+) -> None:
+    own = variants(*architectures).styles(looks(architectures))
+    places = markers(own, dict.fromkeys(own, 120))
+    assert not any(set(one) & set(other) for one, other in itertools.combinations(places.values(), 2))
+    for first in range(0, len(own), len(PRECISIONS)):
+        of_one = list(own)[first : first + len(PRECISIONS)]
+        assert len({(own[name]["color"], own[name]["marker"]) for name in of_one}) == 1
+        for one, other in itertools.combinations(of_one, 2):
+            apart = min(abs(a - b) for a in places[one] for b in places[other])
+            assert apart >= len(architectures)
+
+
+def fill(line: Line2D) -> tuple[Any, ...]:
+    """How a marker looks, but for its colour: which part has the colour of its line, and which is paper."""
+    colours = (line.get_markerfacecolor(), line.get_markerfacecoloralt())
+    return line.get_fillstyle(), *(colour == line.get_color() for colour in colours)
+
+
+def test_markers_of_variants_differ_in_their_fill_as_in_the_legend() -> None:
+    panel = variants("mamba", "s4")
+    shown, axes = looks(["mamba", "s4"]), Figure().add_subplot()
+    rows = pd.DataFrame({"step": [1, 2], "value": [1.0, 1.0]})
+    lines = [draw_line(axes, rows, "step", look)[0] for look in panel.styles(shown).values()]
+    drawn = [fill(line) for line in lines]
+    assert len(set(drawn)) == len(PRECISIONS)
+    assert drawn[: len(PRECISIONS)] == drawn[len(PRECISIONS) :]
+    legend = {str(handle.get_label()): handle for handle in series_handles([panel], shown)}
+    entries = [legend[key] for key in PRECISIONS]
+    assert all(entry.get_marker() not in ("None", "") for entry in entries)
+    assert [fill(entry) for entry in entries] == drawn[: len(PRECISIONS)]
+
+
+def test_points_without_a_line_are_filled_in_the_legend() -> None:
+    handles = series_handles([variants("mamba", "s4")], looks(["mamba", "s4"]), filled=True)
+    solid = [handle for handle in handles if handle.get_marker() not in ("None", "")]
+    assert [handle.get_label() for handle in solid] == ["Mamba", "S4"]
+    assert len({fill(handle) for handle in solid}) == 1
 
 
 def drawn_alike(kind: str) -> Drawing:

@@ -42,7 +42,7 @@ def test_variants_that_all_architectures_have_are_entries_of_their_own() -> None
     made = handles(BOTH, dict.fromkeys(BOTH, "2×64"))
     assert [handle.get_label() for handle in made] == ["Transformer", "Mamba", *PRECISIONS]
     assert [handle.get_color() for handle in made] == [LOOKS[0].colour, LOOKS[1].colour, *[MUTED] * 3]
-    assert [handle.get_marker() for handle in made] == [LOOKS[0].marker, LOOKS[1].marker, "", "", ""]
+    assert [handle.get_marker() for handle in made] == [LOOKS[0].marker, LOOKS[1].marker, *["o"] * 3]
 
 
 def test_the_line_of_a_variant_is_that_of_its_curves() -> None:

@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter
 from bench.digits import superscript
 from bench.report.data.estimates import FEWEST_FOR_BANDS
 from bench.report.figures.drawing import tag
-from bench.report.style import FAINT, MUTED, PAPER
+from bench.report.style import FAINT, LINES, MARKER_FILLS, MUTED, PAPER
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,8 +36,6 @@ ON_LONGEST, ON_SHORTEST = 7, 3
 def markers(styles: Mapping[str, Mapping[str, Any]], counts: Mapping[str, int]) -> dict[str, list[int]]:
     """The points of each series' line that have a marker, staggered: on lines that coincide they alternate.
 
-    Series of one colour and marker have theirs at the same places: their dashes tell them apart.
-
     Args:
         styles: of `Panel.styles`.
         counts: by series that is drawn, the number of points of its line (`lengths`).
@@ -45,16 +43,35 @@ def markers(styles: Mapping[str, Mapping[str, Any]], counts: Mapping[str, int]) 
     Returns:
         Indices of points by series, in the order of `styles`.
     """
-    own = {name: (look["color"], look["marker"]) for name, look in styles.items() if name in counts}
-    looks = list(dict.fromkeys(own.values()))
+    drawn = [name for name in styles if name in counts]
+    # Line style by line style, so that the markers of one architecture's variants are far from each other.
+    ordered = sorted(drawn, key=lambda name: LINES.index(styles[name]["linestyle"]))
     longest, shortest = max(counts.values(), default=0), min(counts.values(), default=0)
-    every = max(1, min(longest // ON_LONGEST, shortest // ON_SHORTEST), min(len(looks), longest))
+    every = max(1, min(longest // ON_LONGEST, shortest // ON_SHORTEST), min(len(drawn), longest))
     places = {}
-    for name, look in own.items():
-        index = looks.index(look)
-        start = (2 * index + 1) * every // (2 * len(looks)) if every >= len(looks) else index % every
+    for name in drawn:
+        index = ordered.index(name)
+        start = (2 * index + 1) * every // (2 * len(drawn)) if every >= len(drawn) else index % every
         places[name] = list(range(start, counts[name], every)) or [counts[name] - 1]
     return places
+
+
+def marker_fill(look: Mapping[str, Any]) -> dict[str, Any]:
+    """How the markers of a line are filled: each line style in its own way (`MARKER_FILLS`).
+
+    A solid line hides dashes of its own colour below it, but not their markers.
+
+    Args:
+        look: of `Panel.styles`.
+
+    Returns:
+        Settings of the line, as matplotlib has them.
+    """
+    fill = MARKER_FILLS[LINES.index(look["linestyle"])]
+    if fill == "full":
+        return {"markeredgecolor": PAPER, "markeredgewidth": 0.5}
+    hollow = {"markerfacecolor": PAPER} if fill == "hollow" else {"fillstyle": fill}
+    return {"markerfacecoloralt": PAPER, "markeredgecolor": look["color"], "markeredgewidth": 0.8, **hollow}
 
 
 def lengths(points: pd.DataFrame) -> dict[str, int]:
@@ -102,9 +119,8 @@ def draw_line(axes: Axes, rows: pd.DataFrame, x: str, look: Mapping[str, Any], *
     """Draw a line with markers, without a band; the arguments are those of `draw_curve`."""
     places, value = (rows[name].to_numpy(dtype=float) for name in (x, "value"))
     return axes.plot(
-        places, value, **look, markersize=marker_size(look["marker"]), markeredgecolor=PAPER,
-        markeredgewidth=0.5, zorder=3, **more,
-    )  # fmt: skip
+        places, value, **look, **marker_fill(look), markersize=marker_size(look["marker"]), zorder=3, **more
+    )
 
 
 def draw_spread(

@@ -195,8 +195,8 @@ def error_against_flops(
         tall = 1.9 if columns == 1 else 1.5 if len(panels) <= 3 * columns else 1.25  # a page is 9 inches
         grid = new_grid(
             [panel.heading for panel in panels], width=COLUMN if columns == 1 else PAGE, tall=tall,
-            columns=columns, between=0.3 if shared else 0.45, handles=series_handles(panels, looks),
-            notes=notes, x_labels=False,
+            columns=columns, between=0.3 if shared else 0.45, notes=notes, x_labels=False,
+            handles=series_handles(panels, looks, filled=True),
         )  # fmt: skip
         ticks = most_ticks(grid.width)
         rows = rows_of(list(zip(grid.axes, panels, strict=True)), columns)

@@ -56,8 +56,8 @@ def score_by_rate(
     notes = ["Crosses at the edge, which are no values: seeds that diverged."] if len(diverged) else []
     with in_style():
         grid = new_grid(
-            [panel.heading], width=COLUMN, tall=TALL, handles=series_handles([panel], looks, with_sizes=True),
-            notes=notes,
+            [panel.heading], width=COLUMN, tall=TALL, notes=notes,
+            handles=series_handles([panel], looks, with_sizes=True, filled=True),
         )  # fmt: skip
         (axes,) = grid.axes
         shared.named_ticks(axes, {rate: short(rate) for rate in data["learning_rate"].unique()})
