@@ -18,7 +18,7 @@ from bench.errors import UserError
 from bench.filters import RUN_FIELDS, matching
 from bench.models.sizes import size_key
 from bench.results import BaselinesRecord, Record, RunRecord, Withdrawal, withdrawn
-from bench.results.record import Piece, RecordedRun
+from bench.results.record import RecordedRun
 from bench.run import Run
 
 FIELDS_HELP = (
@@ -163,16 +163,20 @@ def _of_run(value: Callable[[Run | RecordedRun], str]) -> Callable[[_Candidate],
     return values
 
 
-def _of_origin(
-    value: Callable[[pools.Provenance], str | None], of_piece: Callable[[Piece], str | None]
-) -> Callable[[_Candidate], list[str]]:
-    """A value of the process that stored the result, and of those that trained the run before it."""
+def _of_processes(of_last: str, of_piece: str = "") -> Callable[[_Candidate], list[str]]:
+    """A field of every process that trained the run.
+
+    Args:
+        of_last: its name in `Provenance`, which describes the process that stored the result.
+        of_piece: its name in `Piece`; "" if pieces do not state it.
+    """
 
     def values(candidate: _Candidate) -> list[str]:
         if candidate.record is None:
             return []
-        pieces = candidate.record.provenance.pieces or []
-        return [value(candidate.record.provenance) or "", *filter(None, map(of_piece, pieces))]
+        origin = candidate.record.provenance
+        of_pieces = [getattr(piece, of_piece) for piece in origin.pieces or []] if of_piece else []
+        return [getattr(origin, of_last) or "", *filter(None, of_pieces)]
 
     return values
 
@@ -198,10 +202,10 @@ _FIELDS: dict[str, Callable[[_Candidate], list[str]]] = {
     **{name: _of_run(value) for name, value in RUN_FIELDS.items()},
     "task": _task,  # baselines have one too
     "size": _size,
-    "kernels": _of_origin(lambda origin: origin.scan, lambda piece: piece.kernels),
-    "scan": _of_origin(lambda origin: origin.scan, lambda piece: piece.kernels),  # in result files
-    "commit": _of_origin(lambda origin: origin.commit, lambda piece: piece.commit),
-    "device": _of_origin(lambda origin: origin.device, lambda piece: piece.device),
-    "host": _of_origin(lambda origin: origin.host, lambda piece: piece.host),
-    "bench": _of_origin(lambda origin: origin.bench, lambda piece: None),
+    "kernels": _of_processes("scan", "kernels"),
+    "scan": _of_processes("scan", "kernels"),  # the name in result files
+    "commit": _of_processes("commit", "commit"),
+    "device": _of_processes("device", "device"),
+    "host": _of_processes("host", "host"),
+    "bench": _of_processes("bench"),
 }

@@ -133,6 +133,17 @@ def test_the_page_shows_the_kernels_of_each_piece_where_they_were_recorded() -> 
         assert words in of_second
 
 
+def test_the_page_does_not_call_the_evaluation_of_a_resumed_process_steps() -> None:
+    pieces = [WHOLE, {**WHOLE, "from_step": RUN.steps}]
+    steps, evaluation = [label for label in shown(**LAST, pieces=pieces) if "step" in label]
+    assert f"from 0 to {RUN.steps:,}" in steps
+    assert evaluation.count(f"{RUN.steps:,}") == 1
+    assert "from" not in evaluation
+    frame = pieces_frame(Pool(runs={RUN.id: record(**LAST, pieces=pieces)}, baselines={}))
+    assert list(frame["from_step"]) == [0, RUN.steps]
+    assert list(frame["to_step"]) == [RUN.steps, RUN.steps]
+
+
 @pytest.mark.parametrize(
     ("field", "value", "warned"),
     [("device", "H200", True), ("source", "e" * 12, True), ("torch", "2.10.0", True),
