@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ from bench import kernels
 # Times say more about the machine's other work than about the code: no example has a deadline.
 settings.register_profile("bench", deadline=None)
 settings.load_profile("bench")
+
+# `nohup` and the `&` of a script make these ignored, and processes inherit that: those that tests stop, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def interpret_triton() -> None:

@@ -12,6 +12,8 @@ from typing import Annotated
 import typer
 
 from bench import results as pools
+from bench.check.claims import load as load_claims
+from bench.check.claims import path_for
 from bench.cli import printing
 from bench.cli.arguments import (
     KERNELS_HELP,
@@ -55,7 +57,7 @@ from bench.dispatch.slurm.submit import SlurmOptions
 from bench.dispatch.stacking import companions_in_stacks
 from bench.dispatch.status import Queue
 from bench.environment import code_identity
-from bench.errors import UserError
+from bench.errors import InvalidFile, UserError
 from bench.plan.memory import Memories
 from bench.plan.planned import Planned, longest_first, plan, stacked
 from bench.plan.time import Speeds, most_measured
@@ -262,11 +264,25 @@ def _say_work(work: Work, results: Path, machine: Machine, out: printing.Output)
         count = count_of(len(resumed), "run")
         out.say(f"{count} more will train, because a stack that was begun resumes whole.")
     say_outdated(work.chosen, work.pool, out)
+    _say_faulty_claims(work.suite, out)
     if machine.keep_weights and (weightless := _without_weights(work.chosen, work.pool)):
         out.say(
             f"{count_of(weightless, 'finished run')} without weights: trained without --keep-weights, "
             "and not trained again."
         )
+
+
+def _say_faulty_claims(suite: Suite, out: printing.Output) -> None:
+    """Warn of claims that no result of the suite could decide, before it is trained for them."""
+    path = path_for(suite.path)
+    if not path.is_file():
+        return
+    try:
+        load_claims(path, suite)
+    except InvalidFile as invalid:
+        first, *others = invalid.problems
+        more = f", and {count_of(len(others), 'mistake')} more" if others else ""
+        out.say(f"bench check will refuse the claims: {first}{more}", style="yellow")
 
 
 def _run_here(

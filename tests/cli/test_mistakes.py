@@ -303,3 +303,15 @@ def test_a_name_that_is_unknown_may_be_one_of_a_plugin(place: Path, words: list[
     done = bench(*words, cwd=place)
     assert said(done, 2) == ""
     assert "one of your own is loaded by --plugin FILE" in done.stderr
+
+
+def test_claims_that_no_result_could_decide_are_mentioned_before_training(place: Path) -> None:
+    words = ("run", "small.yaml", "--results", "new", "--dry-run")
+    before = bench(*words, cwd=place)
+    assert "claims" not in said(before)
+    claims = CLAIMS.replace("experiment: a}", "experiment: b}") + "  b: {statement: s}\n"
+    (place / "small.claims.yaml").write_text(claims)
+    done = bench(*words, cwd=place)
+    assert done.returncode == before.returncode == 0
+    (line,) = [line for line in said(done).splitlines() if "bench check will refuse the claims" in line]
+    assert "small.claims.yaml:3:43: " in line
