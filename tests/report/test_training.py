@@ -53,6 +53,16 @@ def test_the_figure_shows_losses_and_every_evaluation() -> None:
     assert len(drawn.spots) == len(evaluated)
 
 
+def test_models_without_a_result_are_named_below() -> None:
+    runs = [*RUNS, *grid(task_named(n_points=5), ("s4",))]
+    pool = pool_with({run.id: with_losses(run, [4.0, 2.0]) for run in RUNS})
+    task = TaskResults(results_frame(runs, pool, {}))
+    drawn = training_curves("x", task, references_frame(runs, pool), looks(["mamba", "s4"]))
+    (note,) = [text.get_text() for text in drawn.figure.texts if "Not drawn" in text.get_text()]
+    assert "S4: missing (1 of 1 run)" in note
+    assert "Mamba" not in note
+
+
 def test_results_without_a_curve_say_so() -> None:
     task, pool = results_of([])
     drawn = training_curves("x", task, references_frame(RUNS, pool), looks(["mamba"]))

@@ -14,7 +14,7 @@ from bench.report.figures import axes as shared
 from bench.report.figures.drawing import Drawing, Spot, spots_of, tag
 from bench.report.figures.layout import COLUMN, PAGE, most_ticks, new_grid
 from bench.report.figures.legend import series_handles
-from bench.report.figures.panel import Panel
+from bench.report.figures.panel import Panel, absence_notes
 from bench.report.figures.references import draw, levels, limit_scores, name_lines
 from bench.report.style import Look, in_style
 from bench.results.record import MAIN
@@ -43,8 +43,9 @@ def training_curves(
     losses = training_losses(task, best)
     points = task.points().merge(best[["series", "size"]], on=["series", "size"])
     own = task.references(references)
+    absent = task.absent({*losses["series"], *points["series"]})
     panel = Panel(
-        task.title, task.scale, points, own, task.series, reference_position=task.headline_position(),
+        task.title, task.scale, points, own, task.series, absent, reference_position=task.headline_position(),
         where=task.scale.where, task=task.family,
     )  # fmt: skip
     styles = panel.styles(looks)
@@ -60,7 +61,7 @@ def training_curves(
             columns=columns,
             between=0.55,
             handles=handles,
-            notes=shared.seeds_notes([points] if scored else []),
+            notes=[*shared.seeds_notes([points] if scored else []), *absence_notes([panel])],
         )
         last = max([float(points["step"].max()) if len(points) else 1.0, *losses["step"]])
         for axes in grid.axes:
