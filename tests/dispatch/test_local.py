@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -227,18 +228,22 @@ def test_states_are_different_words(suite_file: Path) -> None:
     assert run_status(run, results, pool).word == "missing"
 
 
+def dead_process() -> BaseProcess:
+    """A process that has ended with exit code 9."""
+    process = multiprocessing.get_context("spawn").Process(target=os._exit, args=(9,))
+    process.start()
+    process.join()
+    return process
+
+
 def test_a_run_that_keeps_killing_its_worker_has_failed(suite_file: Path) -> None:
     results = suite_file.parent / "results"
     run = suites.load(suite_file).runs[0]
     pool = LocalPool([run], Order(results, (run.id,), {}), [Machine()])
     for _ in range(MOST_DEATHS):
-        process = multiprocessing.get_context("spawn").Process(target=os._exit, args=(9,))
-        process.start()
-        process.join()
+        process = dead_process()
         folder = Folder.of(results, run.id)
-        folder.beat(step=1)
-        path = folder.path / "heartbeat.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), "pid": process.pid}))
+        folder.beat(step=1, pid=process.pid)
         assert not folder.failure()
         pool._record_death([process], 9)
     failure = Folder.of(results, run.id).failure()
@@ -251,13 +256,9 @@ def test_a_death_counts_once(tmp_path: Path) -> None:
     """Several processes of a crew may see it, and the heartbeat stays for its progress."""
     run = suites.load(ROOT / "suites/quick.yaml").runs[0]
     pool = LocalPool([run], Order(tmp_path, (run.id,), {}), [Machine()])
-    process = multiprocessing.get_context("spawn").Process(target=os._exit, args=(9,))
-    process.start()
-    process.join()
+    process = dead_process()
     folder = Folder.of(tmp_path, run.id)
-    folder.beat(step=1)
-    path = folder.path / "heartbeat.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "pid": process.pid}))
+    folder.beat(step=1, pid=process.pid)
     for _ in range(2):
         pool._record_death([process], 9)
         assert folder.deaths() == 1
@@ -276,13 +277,12 @@ def test_an_evaluation_that_gets_further_between_deaths_is_progress(tmp_path: Pa
 def test_a_death_is_not_that_of_a_worker_with_the_same_number_on_another_machine(tmp_path: Path) -> None:
     run = suites.load(ROOT / "suites/quick.yaml").runs[0]
     pool = LocalPool([run], Order(tmp_path, (run.id,), {}), [Machine()])
-    process = multiprocessing.get_context("spawn").Process(target=os._exit, args=(9,))
-    process.start()
-    process.join()
+    process = dead_process()
     folder = Folder.of(tmp_path, run.id)
     folder.beat(step=1, pid=process.pid, host="another")
     pool._record_death([process], 9)
     assert folder.heartbeat() is not None
+    assert "died" not in (folder.heartbeat() or {})
     assert folder.deaths() == 0
 
 
