@@ -217,7 +217,7 @@ def _pieces(result: RunRecord) -> list[list[str]]:
 def _steps(trained: TrainedPiece) -> str:
     begin = "?" if trained.from_step is None else f"{trained.from_step:,}"
     if trained.from_step is not None and trained.from_step == trained.to_step:
-        return f"at step {begin}, none further"  # it evaluated, or what it did was lost
+        return f"no step after {begin}"  # it evaluated, or what it did was lost
     return f"steps from {begin}" + ("" if trained.to_step is None else f" to {trained.to_step:,}")
 
 
