@@ -54,7 +54,7 @@ from bench.dispatch.slurm.environment import cluster_job
 from bench.dispatch.slurm.queue import ask_queue
 from bench.dispatch.slurm.site import Site, load_site
 from bench.dispatch.slurm.submit import SlurmOptions
-from bench.dispatch.stacking import companions_in_stacks
+from bench.dispatch.stacking import companions_in_stacks, interrupted_stacks
 from bench.dispatch.status import Queue
 from bench.environment import code_identity
 from bench.errors import InvalidFile, UserError
@@ -191,10 +191,11 @@ class Work:
 
     Attributes:
         chosen: the suite's runs that the options choose, whatever their state.
-        todo: the chosen runs to train.
+        todo: the chosen runs to train, first those that have begun.
         companions: further runs, whose stacks were begun together with some of these.
         jobs: the runs to train, their companions and the missing baselines of their tasks.
         queue: what already waits on the cluster.
+        begun: ids of the runs that have a checkpoint.
     """
 
     suite: Suite
@@ -205,6 +206,7 @@ class Work:
     todo: list[Planned]
     companions: list[Run]
     jobs: list[Job]
+    begun: set[str]
 
 
 def run_suite(choice: SuiteChoice, options: RunOptions, machine: Machine) -> None:
@@ -248,13 +250,14 @@ def _work(
     queue = ask_queue(results.absolute())
     planned = plan(suite, results, pool, speeds, queue, machine.stack)
     chosen = choice.chosen(suite, planned)
-    todo = stacked(_todo(chosen, options), results, speeds, machine.stack)
+    begun = {identifier for ids in interrupted_stacks(results) for identifier in ids}
+    todo = stacked(_todo(chosen, begun, options), results, speeds, machine.stack)
     runs = [entry.run for entry in todo]
     companions = companions_in_stacks(runs, [entry.run for entry in planned], results)
     jobs: list[Job] = [*_baselines(todo, chosen, pool), *runs, *companions]
     if site is not None:
         jobs = [job for job in jobs if job.id not in queue.runs]
-    return Work(suite, pool, speeds, queue, chosen, todo, companions, jobs)
+    return Work(suite, pool, speeds, queue, chosen, todo, companions, jobs, begun)
 
 
 def _say_work(work: Work, results: Path, machine: Machine, out: printing.Output) -> None:
@@ -298,7 +301,7 @@ def _run_here(
     workers = _workers(options, machine, todo, out)
     check_workers_fit(workers, todo, memories, out)
     if len(workers) > 1 and options.seconds is None:
-        jobs = _longest_first(jobs, todo, work.speeds.kind)
+        jobs = _longest_first(jobs, work)
     cost = expected_cost(todo, choice, len(workers))
     if todo:
         out.say(f"Expected: {cost}.")
@@ -324,16 +327,18 @@ def _run_here(
         order.forget()
 
 
-def _longest_first(jobs: list[Job], todo: list[Planned], kind: str) -> list[Job]:
-    """The jobs in the order for several workers: baselines, the longest stacks first, then the other runs.
+def _longest_first(jobs: list[Job], work: Work) -> list[Job]:
+    """The jobs in the order for several workers: baselines, runs that have begun, then the other runs.
 
-    Workers then end at about the same time. One worker takes the same time in any order. With a time limit,
-    the suite's order decides which runs come first.
+    The longest stacks come first among either runs, so workers end at about the same time. One worker takes
+    the same time in any order. With a time limit, the suite's order decides which runs come first.
     """
-    places = {entry.run.id: place for place, entry in enumerate(longest_first(todo, kind))}
+    places = {entry.run.id: place for place, entry in enumerate(longest_first(work.todo, work.speeds.kind))}
 
-    def place(job: Job) -> int:
-        return -1 if isinstance(job, Baselines) else places.get(job.id, len(places))
+    def place(job: Job) -> tuple[bool, int]:
+        if isinstance(job, Baselines):
+            return False, -1
+        return job.id not in work.begun, places.get(job.id, len(places))
 
     return sorted(jobs, key=place)
 
@@ -356,12 +361,16 @@ def _speeds(pool: pools.Pool, results: Path, options: RunOptions, site: Site | N
     return local_speeds(pool, measured, options.device)
 
 
-def _todo(chosen: list[Planned], options: RunOptions) -> list[Planned]:
-    """The chosen runs to train: those without a result, and with `--retry` those that failed."""
+def _todo(chosen: list[Planned], begun: set[str], options: RunOptions) -> list[Planned]:
+    """The chosen runs to train: those without a result, and with `--retry` those that failed.
+
+    Runs that have begun come first, so that repeated commands finish them before others begin.
+    """
     states = {"missing"} | ({"failed"} if options.retry else set())
     if options.cluster == "local":  # wait for runs of other processes, and take over if those die
         states |= {"running", "queued"}
     todo = [entry for entry in chosen if entry.status.word in states]
+    todo.sort(key=lambda entry: entry.run.id not in begun)
     return todo[: options.limit]
 
 

@@ -26,6 +26,7 @@ from typing import Any
 from bench import plugins
 from bench.dispatch.job import Job, Machine, Seat
 from bench.dispatch.order import Order
+from bench.dispatch.stacking import interrupted_stacks
 from bench.dispatch.state import Folder, is_last, log_of
 from bench.dispatch.worker import NO_ROOM, REGROUP, work
 from bench.errors import UserError
@@ -127,15 +128,21 @@ class LocalPool:
     def _places(self) -> list[int]:
         """Places in the list of jobs, in the order in which workers begin there.
 
-        No two workers begin at one place, so they do not queue for the same lock. They begin at different
-        shapes in turn: workers that begin at one shape share the runs of its stacks.
+        No two workers begin at one place, so they do not queue for the same lock. They begin at baselines and
+        at runs that have begun, then at different shapes in turn: workers that begin at one shape share the
+        runs of its stacks. The members of an interrupted stack need one worker.
         """
+        if len(self.machines) == 1:
+            return [0]  # whatever has begun: the tasks of a cluster job that share a crew must agree
+        interrupted = interrupted_stacks(self.order.results)
+        stacks = {identifier: ids[0] for ids in interrupted for identifier in ids}
         earlier: Counter[str] = Counter()
         ranks = []
         for job in self.jobs:
-            own = stack_shape(job) if isinstance(job, Run) else job.id
-            ranks.append(earlier[own])
-            earlier[own] += 1
+            shape = stack_shape(job) if isinstance(job, Run) else job.id
+            group = stacks.get(job.id, shape)
+            ranks.append((earlier[group], isinstance(job, Run) and job.id not in stacks))
+            earlier[group] += 1
         return sorted(range(len(ranks)), key=ranks.__getitem__)
 
     def _start_crew(self, index: int) -> None:

@@ -25,8 +25,10 @@ from bench.train import CHECKPOINT
 
 
 @contextlib.contextmanager
-def locked_stack(run: Run, jobs: Sequence[Job], results: Path, machine: Machine) -> Iterator[Stack]:
+def locked_stack(run: Run, jobs: Sequence[Job], results: Path, machine: Machine) -> Iterator[Stack | None]:
     """The stack in which `run` trains. Its members are locked within the context.
+
+    None if another worker holds a member of the run's interrupted stack. Alone, the run would start over.
 
     Args:
         run: a run without a result, whose lock this process holds.
@@ -37,32 +39,32 @@ def locked_stack(run: Run, jobs: Sequence[Job], results: Path, machine: Machine)
     runs = [job for job in jobs if isinstance(job, Run)]
     compositions = interrupted_stacks(results)
     with contextlib.ExitStack() as locks:
-        yield _interrupted_stack(run, runs, results, compositions, locks) or _new_stack(
-            run, runs, results, machine, compositions, locks
-        )
+        if interrupted := _interrupted_stacks_of(run, runs, compositions):
+            yield next((stack for stack in interrupted if _lock_others(stack, run, results, locks)), None)
+        else:
+            yield _new_stack(run, runs, results, machine, compositions, locks)
 
 
-def _interrupted_stack(
-    run: Run,
-    runs: Sequence[Run],
-    results: Path,
-    compositions: Sequence[Sequence[str]],
-    locks: contextlib.ExitStack,
-) -> Stack | None:
-    """The interrupted stack of `run`; None if there is none or a member is not available."""
+def _interrupted_stacks_of(
+    run: Run, runs: Sequence[Run], compositions: Sequence[Sequence[str]]
+) -> list[Stack]:
+    """The interrupted stacks of `run` whose members are all among `runs`; mostly one or none."""
     by_id = {candidate.id: candidate for candidate in runs}
-    for ids in compositions:
-        if run.id not in ids or not all(identifier in by_id for identifier in ids):
-            continue
-        stack = Stack(tuple(by_id[identifier] for identifier in ids))
-        unfinished = [
-            member for member in stack.members if member.id != run.id and not is_done(member, results)
-        ]
-        with contextlib.ExitStack() as acquired:
-            if all(acquired.enter_context(Folder.of(results, member.id).locked()) for member in unfinished):
-                locks.push(acquired.pop_all())
-                return stack
-    return None
+    return [
+        Stack(tuple(by_id[identifier] for identifier in ids))
+        for ids in compositions
+        if run.id in ids and all(identifier in by_id for identifier in ids)
+    ]
+
+
+def _lock_others(stack: Stack, run: Run, results: Path, locks: contextlib.ExitStack) -> bool:
+    """Lock the members without a result, except `run`. Returns whether all were free; else locks none."""
+    unfinished = [member for member in stack.members if member.id != run.id and not is_done(member, results)]
+    with contextlib.ExitStack() as acquired:
+        if all(acquired.enter_context(Folder.of(results, member.id).locked()) for member in unfinished):
+            locks.push(acquired.pop_all())
+            return True
+    return False
 
 
 def _new_stack(

@@ -169,6 +169,8 @@ class _Worker:
                         self._do(folder, lambda: self._baselines(job, folder))
                     else:
                         with locked_stack(job, jobs, results, self.machine) as stack:
+                            if stack is None:
+                                return False
                             self._train_all(stack, jobs.index(job))
         except OSError as error:  # the failure cannot be recorded, for example if the folder is a file
             if no_room(error):

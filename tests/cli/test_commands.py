@@ -28,7 +28,7 @@ from bench.digits import count_of
 from bench.dispatch.status import RunStatus
 from bench.plan.planned import Planned
 from bench.plan.time import TimeEstimate
-from bench.results import path_of
+from bench.results import STATE, path_of
 from bench.strict_yaml.document import read
 
 TINY = """\
@@ -145,6 +145,20 @@ def test_a_dry_run_names_what_would_run_in_its_order_and_starts_nothing(
         runs.sort(key=lambda run: -run.training_flops_full_length())
     assert would == ["baselines of linear_regression", *(f"linear_regression/{run.label}" for run in runs)]
     assert files_in(fresh) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [["--workers", 1], ["--workers", 2], ["--workers", 2, "--for", "9m"]])
+@pytest.mark.parametrize("limit", [1, 2])
+@pytest.mark.parametrize("begun", [0, 1])
+def test_a_run_that_has_begun_comes_first(fresh: Path, options: list[Any], limit: int, begun: int) -> None:
+    runs = list(suites.load(fresh / "suites/tiny.yaml").runs)
+    folder = fresh / "results" / STATE / runs[begun].id
+    folder.mkdir(parents=True)
+    (folder / "checkpoint.pt").write_bytes(b"something")
+    output = said(bench("run", "suites/tiny.yaml", "--dry-run", "--limit", limit, *options, cwd=fresh))
+    expected = [runs[begun].label, runs[1 - begun].label][:limit]
+    assert re.findall(r"would run linear_regression/(\S+)", output) == expected
 
 
 @pytest.mark.slow

@@ -26,14 +26,16 @@ from toy import TWO_RUNS, toy_suite
 
 from bench import results as pools
 from bench import suite as suites
-from bench.dispatch.job import Machine, is_done
+from bench.dispatch.job import Machine, Seat, is_done
 from bench.dispatch.local import MOST_DEATHS, LocalPool
 from bench.dispatch.machines import machines
 from bench.dispatch.order import Order
+from bench.dispatch.stacking import record_members
 from bench.dispatch.state import Folder, process_exists
 from bench.dispatch.status import run_status
 from bench.errors import UserError
 from bench.results import STATE, Pool
+from bench.stack import Stack
 
 
 @pytest.fixture
@@ -153,6 +155,57 @@ def test_two_commands_share_the_work(suite_file: Path, undisturbed: dict[str, st
     assert numbers(suite_file.parent / "results") == undisturbed
 
 
+def interrupt(process: subprocess.Popen[str]) -> None:
+    os.kill(process.pid, signal.SIGINT)
+    assert "Run the same command again to resume." in finish(process, code=130)
+
+
+@pytest.mark.slow
+def test_runs_that_have_begun_are_finished_before_others_begin(suite_file: Path) -> None:
+    """Two workers, and two begun runs of one shape. The suite has a run before them, and other shapes."""
+    architectures, rates = ["transformer", "s4_mamba"], [1e-3, 2e-3, 4e-3]
+    suite_file.write_text(toy_suite(architectures=architectures, learning_rates=rates, steps=100_000))
+    results = suite_file.parent / "results"
+    options = (suite_file, "--workers", 2, "--for", "9m", "--yes", "--save-every", 0)
+    begun = {run.id for run in suites.load(suite_file).runs if run.architecture.name == "transformer"}
+    begun.remove(next(run.id for run in suites.load(suite_file).runs if run.id in begun))
+    some = "architecture=transformer learning_rate=2e-3,4e-3"
+    process = bench("run", *options, "--filter", some, cwd=suite_file.parent)
+    wait_for(lambda: len(saved(results)) == 2 or process.poll() is not None)
+    interrupt(process)
+    before = saved(results)
+    assert {path.parent.name for path in before} == begun
+    process = bench("run", *options, cwd=suite_file.parent)
+    wait_for(lambda: len(saved(results).items() - before.items()) >= 2 or process.poll() is not None)
+    interrupt(process)
+    assert {path.parent.name for path in saved(results)} == begun
+
+
+@pytest.mark.slow
+def test_a_stack_of_which_another_process_holds_a_member_is_waited_for(suite_file: Path) -> None:
+    """Its other member would start over alone. The worker trains other runs meanwhile."""
+    architectures, rates = ["transformer", "mamba"], [1e-3, 2e-3]
+    suite_file.write_text(toy_suite(architectures=architectures, learning_rates=rates, steps=600))
+    results, runs = suite_file.parent / "results", suites.load(suite_file).runs
+    options = (suite_file, "--workers", 1, "--stack", 2, "--save-every", 0)
+    process = bench("run", *options, "--filter", "architecture=transformer", cwd=suite_file.parent)
+    wait_for(lambda: saved(results) or process.poll() is not None)
+    interrupt(process)
+    before = saved(results)
+    assert len(before) == 1
+    stack = [run for run in runs if run.architecture.name == "transformer"]
+    others = {run.id for run in runs} - {run.id for run in stack}
+    with held_by_another(Folder.of(results, stack[1].id).path):
+        process = bench("run", *options, cwd=suite_file.parent)
+        wait_for(lambda: others <= pools.load(results).runs.keys() or process.poll() is not None)
+        assert saved(results) == before
+    finish(process)
+    for run in stack:
+        provenance = pools.load(results).runs[run.id].provenance
+        assert provenance.stack is not None
+        assert (provenance.stack.members, provenance.resumptions) == (2, 1)
+
+
 def processor_seconds() -> float:
     """Time that child processes have computed. Other tests on the same processors do not add to it."""
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -179,17 +232,23 @@ def _hold(path: Path, ready: Any) -> None:
         time.sleep(2 * PATIENCE)
 
 
-@pytest.fixture
-def owner(tmp_path: Path) -> Iterator[multiprocessing.Process]:
-    """Another process that owns a run."""
+@contextlib.contextmanager
+def held_by_another(path: Path) -> Iterator[multiprocessing.Process]:
+    """Another process that owns the run of a folder."""
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
-    process = context.Process(target=_hold, args=(tmp_path / "run", ready))
+    process = context.Process(target=_hold, args=(path, ready))
     process.start()
     assert ready.wait(PATIENCE)
     yield process  # type: ignore[misc]
     process.kill()
     process.join()
+
+
+@pytest.fixture
+def owner(tmp_path: Path) -> Iterator[multiprocessing.Process]:
+    with held_by_another(tmp_path / "run") as process:
+        yield process
 
 
 def test_a_run_has_one_owner_and_a_dead_owners_run_is_free(
@@ -286,9 +345,9 @@ def test_a_death_is_not_that_of_a_worker_with_the_same_number_on_another_machine
     assert folder.deaths() == 0
 
 
-def test_workers_begin_at_different_shapes_and_never_at_one_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The ids of the jobs of every worker that a pool starts, in its order. No process starts."""
     started: list[list[str]] = []
 
     class Context:
@@ -298,6 +357,12 @@ def test_workers_begin_at_different_shapes_and_never_at_one_run(
             return type("Started", (), {"start": lambda self: None})()
 
     monkeypatch.setattr("multiprocessing.get_context", lambda method: Context)
+    return started
+
+
+def test_workers_begin_at_different_shapes_and_never_at_one_run(
+    tmp_path: Path, started: list[list[str]]
+) -> None:
     runs = [
         small_run(name, learning_rate=rate) for name in ("mamba", "s4") for rate in (1e-4, 1e-3, 1e-2, 1e-1)
     ]
@@ -305,6 +370,34 @@ def test_workers_begin_at_different_shapes_and_never_at_one_run(
     ids = [run.id for run in runs]
     assert [jobs[0] for jobs in started] == [ids[0], ids[4], ids[1], ids[5]]
     assert all(sorted(jobs) == sorted(ids) for jobs in started)
+
+
+def test_workers_begin_where_runs_have_begun_once_in_each_stack(
+    tmp_path: Path, started: list[list[str]]
+) -> None:
+    runs = [
+        small_run(name, learning_rate=rate) for name in ("mamba", "s4") for rate in (1e-4, 1e-3, 1e-2, 1e-1)
+    ]
+    stack = Stack.of(*runs[1:3])
+    record_members(stack, tmp_path)
+    for identifier in (stack.id, runs[3].id):
+        folder = Folder.of(tmp_path, identifier).path
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "checkpoint.pt").write_bytes(b"something")
+    LocalPool([runs[0], *runs[4:], *runs[1:4]], Order(tmp_path, (), {}), [Machine()] * 4).start()
+    assert {started[0][0], started[1][0]} == {runs[1].id, runs[3].id}
+    assert [jobs[0] for jobs in started[2:]] == [runs[0].id, runs[4].id]
+
+
+def test_the_tasks_that_share_a_crew_agree_where_it_begins(tmp_path: Path, started: list[list[str]]) -> None:
+    """A checkpoint may appear between the starts of two tasks."""
+    runs = [small_run(learning_rate=rate) for rate in (1e-4, 1e-3)]
+    for seat in (Seat(0, 2, "127.0.0.1:1"), Seat(1, 2, "127.0.0.1:1")):
+        LocalPool(list(runs), Order(tmp_path, (), {}), [Machine()], seat=seat).start()
+        folder = Folder.of(tmp_path, runs[1].id).path
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "checkpoint.pt").write_bytes(b"something")
+    assert started[0] == started[1] == [run.id for run in runs]
 
 
 def test_workers_that_cannot_start_are_an_error_that_names_their_logs(tmp_path: Path) -> None:

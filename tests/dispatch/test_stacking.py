@@ -92,6 +92,23 @@ def test_a_stack_that_was_begun_is_resumed_whole(tmp_path: Path) -> None:
     assert set(companions_in_stacks(runs[:2], runs, tmp_path)) == {runs[2]}
 
 
+def test_a_stack_that_was_begun_does_not_start_over_without_a_member_that_another_worker_holds(
+    tmp_path: Path,
+) -> None:
+    runs = [member(seed=seed) for seed in range(3)]
+    stack = Stack.of(*runs)
+    (begun(stack, tmp_path) / "checkpoint.pt").write_bytes(b"something")
+    with (
+        Folder.of(tmp_path, runs[1].id).locked(),
+        locked_stack(runs[0], runs, tmp_path, Machine(stack=3)) as resumed,
+        Folder.of(tmp_path, runs[2].id).locked() as free,
+    ):
+        assert resumed is None
+        assert free, "a stack that cannot resume keeps no lock"
+    with locked_stack(runs[0], runs, tmp_path, Machine(stack=3)) as resumed:
+        assert resumed == stack
+
+
 def test_a_run_that_was_begun_alone_is_resumed_alone(tmp_path: Path) -> None:
     """In a stack it would start over: its checkpoint is its own."""
     runs = [member(learning_rate=rate) for rate in (1e-3, 2e-3, 4e-3, 8e-3)]
