@@ -49,7 +49,7 @@ SUITES = {
     "modern_small": (1356, "6aecbf192a06e70b6725a77603b32d026e90d32a29bdfe5263297a677936ab7f"),
     "modern_tasks": (22, "25de3701c577572de8adeeadb19dbe760e85639927189e318fe3878f0e70b27c"),
     "paper": (1501, "a56c64f7f829dc7caed941781946b1a05ce6a2c5d4d723c30c81383c91b655b7"),
-    "parity": (50, "99ed1801c90a4ca875e3e336bf87a16f6fe5aebe0c70fef4f93610899ddaf8a1"),
+    "parity": (60, "1b8cdf5976d70b4edd3fc050beae29caf472b86189c3e4930e38e7e160f14101"),
     "pilot": (14, "74efa17228651be46949e154ec93984fd47caf314953cc332a8ddf163f950ead"),
     "precision": (960, "4edde3a8b7aa40360066bae8dd9fbdba9170539f4a5d84c9be9ac67c475d2e0d"),
     "quick": (12, "165e9be9ae6ae97efc211670575b56e2627fe749fcd26ae825e85cd95c86ceec"),
